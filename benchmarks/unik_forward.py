@@ -1,0 +1,90 @@
+"""How fast the motion encoder is: against a plain per-head UNIK, and against the usual padded input.
+
+Run `python benchmarks/unik_forward.py`. Everything is measured in one process on one thread, the sides by turns, so the
+ratios hold on a busy machine too; the figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from tmor.model.published import import_unik
+from tmor.model.unik import BASE, UNIK
+
+_spec = importlib.util.spec_from_file_location("plain_unik", Path(__file__).parents[1] / "tests" / "plain_unik.py")
+assert _spec is not None and _spec.loader is not None
+plain_unik = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(plain_unik)
+
+
+def by_turns(sides: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
+    """Median CPU seconds of each side; one untimed round goes before."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in range(repeats + 1):
+        for name, call in sides.items():
+            start = time.process_time()
+            call()
+            if repeat:
+                seconds[name].append(time.process_time() - start)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def largest_difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=9)
+    repeats = parser.parse_args().repeats
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    plain = plain_unik.stirred(plain_unik.PlainUnik())
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(plain.state_dict(), Path(folder, "plain.pt"))
+        slots = import_unik(Path(folder, "plain.pt")).encoder
+    free = UNIK(BASE).eval()
+
+    # The same 32 bodies on both sides: 16 clips of 2 persons.
+    x = torch.randn(16, 2, 64, 17, 2)
+    theirs = x.permute(0, 4, 2, 3, 1).contiguous()
+    difference = largest_difference(slots(x), plain(theirs))
+    assert difference < 1e-4, f"features differ by {difference}"
+    seconds = by_turns({"plain": lambda: plain(theirs), "ours": lambda: slots(x)}, repeats)
+    print(f"UNIK, 16 clips of 2 persons x 64 frames (features differ by {difference:.0e})")
+    report(seconds, "ours", 16)
+
+    # A clip as JHMDB has them, and as it is usually padded.
+    clip = torch.randn(1, 1, 35, 17, 2)
+    padded = torch.zeros(1, 2, 150, 17, 2)
+    padded[:, :1, :35] = clip
+    padded_theirs = padded.permute(0, 4, 2, 3, 1).contiguous()
+    difference = largest_difference(slots(padded), plain(padded_theirs))
+    assert difference < 1e-4, f"features differ by {difference}"
+    sides = {
+        "plain, 2 persons x 150 frames": lambda: plain(padded_theirs),
+        "ours with slots, 2 persons x 150 frames": lambda: slots(padded),
+        "ours, 1 person x 35 frames": lambda: free(clip),
+    }
+    print("\nUNIK, one clip of one person and 35 frames")
+    report(by_turns(sides, 3 * repeats), "ours, 1 person x 35 frames", 1)
+
+
+def report(seconds: dict[str, float], ours: str, clips: int) -> None:
+    for name, value in seconds.items():
+        ratio = f"   {value / seconds[ours]:5.2f} x ours" if name != ours else ""
+        print(f"  {name:42}{1e3 * value / clips:9.1f} ms a clip{ratio}")
+
+
+if __name__ == "__main__":
+    main()

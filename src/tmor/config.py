@@ -1,0 +1,156 @@
+"""What a run is made of, read from TOML. An unknown key or a value out of range is an error that names it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from tmor.errors import ConfigError
+from tmor.skeleton.augment import Augmentation
+
+_STRICT = ConfigDict(extra="forbid")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One packed set of the training data.
+
+    Args:
+        path: the .npz, relative to the run's data folder.
+        part: which of its sequences, for example ``is_train`` or ``not is_test``; None = all.
+        captions: a JSON file of captions beside it; None = the class names are the text.
+        text: False: the sequences are used without text (their labels are not read at all).
+        depth: an .npz of depth thumbnails in the same order, for the video term; None = no video.
+    """
+
+    __pydantic_config__ = _STRICT
+    path: str
+    part: str | None = None
+    captions: str | None = None
+    text: bool = True
+    depth: str | None = None
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """DBSCAN of the movement embeddings (METHOD section 3).
+
+    Args:
+        eps: neighbourhood radius between L2-normalised embeddings; None = from the k-distance curve.
+        min_samples: neighbours (with itself) that make a core point.
+        start_epoch: epochs of a run before this one take every sample as its own cluster.
+    """
+
+    __pydantic_config__ = _STRICT
+    eps: Annotated[float, Field(gt=0)] | None = None
+    min_samples: Positive = 4
+    start_epoch: Count = 1
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """A pre-training run, stage 1 (motion and video) followed by stage 2 (and text).
+
+    Args:
+        data: packed sets to train on.
+        size: the encoder.
+        seed: of everything random.
+        clip_frames: frames of a clip as the encoder sees it.
+        fps: rate that tracks are brought to.
+        teacher: the text teacher: ``offline``, or a Hugging Face id or folder.
+        width: of the space in which modalities meet.
+        self_epochs, text_epochs: length of stage 1 and stage 2.
+        epoch_samples: clips per epoch.
+        balance: 0 = every clip alike, 1 = every data set alike.
+        batch: clips per step; each is seen in two views.
+        bank: embeddings remembered per modality as further positives and negatives.
+        learning_rate, weight_decay: of AdamW; the rate warms up for ``warmup`` steps and falls as a cosine to zero.
+        temperature_motion, temperature_text: divide the similarities of the motion-motion and motion-text terms (video as
+            motion).
+        text_noise: standard deviation of noise on the teacher's text embeddings, relative to their length.
+        motion_term, video_term, text_term: which terms of the loss are on.
+        clusters: None: no clusters, every sample is its own.
+        descriptions: False: class names are the only text.
+        augment: variation of the clips.
+        average: decay of the exponential moving average of the weights that is kept in the end; 0 = the last weights.
+        precision: of the encoder's arithmetic.
+    """
+
+    __pydantic_config__ = _STRICT
+    data: Annotated[tuple[DataConfig, ...], Field(min_length=1)]
+    size: Literal["base", "small"] = "small"
+    seed: Count = 0
+    clip_frames: Annotated[int, Field(ge=4)] = 32
+    fps: Annotated[float, Field(gt=0)] = 15.0
+    teacher: str = "offline"
+    width: Positive = 256
+    self_epochs: Count = 5
+    text_epochs: Count = 15
+    epoch_samples: Positive = 8192
+    balance: Share = 0.5
+    batch: Annotated[int, Field(ge=2)] = 128
+    bank: Count = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    warmup: Count = 100
+    temperature_motion: Annotated[float, Field(gt=0)] = 0.1
+    temperature_text: Annotated[float, Field(gt=0)] = 0.07
+    text_noise: Annotated[float, Field(ge=0)] = 0.3
+    motion_term: bool = True
+    video_term: bool = True
+    text_term: bool = True
+    clusters: ClusterConfig | None = field(default_factory=ClusterConfig)
+    descriptions: bool = True
+    augment: Augmentation = field(default_factory=Augmentation)
+    average: Share = 0.999
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.self_epochs + self.text_epochs == 0:
+            raise ConfigError("self_epochs and text_epochs are both 0; expected at least one epoch of training")
+        if not (self.motion_term or self.video_term or self.text_term):
+            raise ConfigError("motion_term, video_term and text_term are all false; nothing is left to learn from")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as they go into checkpoints and logs."""
+        return asdict(self)
+
+
+def read_pretrain_config(path: str | Path) -> PretrainConfig:
+    """Read a run's TOML file.
+
+    Raises:
+        ConfigError: the file can't be read, a key is unknown, or a value is out of range.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"config {path}: {error}") from error
+    return pretrain_config(values, source=f"config {path}")
+
+
+def pretrain_config(values: dict[str, Any], *, source: str = "config") -> PretrainConfig:
+    """The config of plain values, checked.
+
+    Raises:
+        ConfigError: a key is unknown or a value is out of range; ``source`` begins the message.
+    """
+    try:
+        return TypeAdapter(PretrainConfig).validate_python(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(map(str, problem["loc"]))
+            if problem["type"] == "unexpected_keyword_argument":
+                lines.append(f"unknown key '{key}'")
+            else:
+                lines.append(f"'{key}' is {problem['input']!r}: {problem['msg']}")
+        raise ConfigError(f"{source}: " + "; ".join(lines)) from None

@@ -1,0 +1,335 @@
+"""Model: the motion encoder, its projection heads, and what is needed to use them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tmor.errors import CheckpointError, TmorError
+from tmor.model.projection import ProjectionHead
+from tmor.model.unik import UNIK, UnikShape
+from tmor.posecap.captions import describe
+from tmor.skeleton.normalize import prepare, stretch, to_body, views_of
+from tmor.skeleton.tracks import Track
+from tmor.teachers.cache import embed_texts
+from tmor.teachers.huggingface import TextTeacher, load_text_teacher
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model is, beside its weights.
+
+    Args:
+        name: for people.
+        shape: sizes of the encoder.
+        channels, joints: of its input; the layout is unik17 where there are 17 joints.
+        fps: the rate that tracks are brought to.
+        clip_frames: frames of a clip as the encoder was trained on.
+        longest_s: a track up to this long is one clip; a longer one is cut into windows of 0.6 of it, half overlapping.
+        views_deg: cameras around the front of a 3D person that are averaged.
+        width: of the common space of the projection heads; 0 = the model has none (an imported encoder).
+        teacher, teacher_hash, teacher_width: the text teacher that the text head was trained with.
+        video_width: of the video teacher's embeddings; 0 = no video head.
+        classes: what the classification head tells apart, after fine-tuning; empty = there is no such head.
+        temperature: divides cosine similarities of motion and text when probabilities are asked for.
+        training: how the weights came about: config, data, date.
+    """
+
+    name: str
+    shape: UnikShape
+    channels: int = 2
+    joints: int = 17
+    fps: float = 15.0
+    clip_frames: int = 32
+    longest_s: float = 5.0
+    views_deg: tuple[float, ...] = (-40.0, 0.0, 40.0)
+    width: int = 256
+    teacher: str = "offline"
+    teacher_hash: str = ""
+    teacher_width: int = 384
+    video_width: int = 0
+    classes: tuple[str, ...] = ()
+    temperature: float = 0.07
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def longest_frames(self) -> int:
+        """The longest single clip of a track whose rate is unknown: as if it were twice the model's."""
+        return round(2 * self.longest_s * self.fps)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the tracks show, among the labels offered.
+
+    Args:
+        labels: the k labels.
+        probabilities: (n, k) float32, rows sum to 1.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+
+    @property
+    def best(self) -> tuple[str, ...]:
+        """The most probable label of each track."""
+        return tuple(self.labels[i] for i in self.probabilities.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An action within a track; times in seconds of the source, ``end_s`` exclusive."""
+
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+
+
+class Model(nn.Module):
+    """A trained motion encoder with its projection heads.
+
+    Made by :func:`tmor.load_model` or by pre-training; the weights are random only when constructed directly.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.encoder = UNIK(spec.shape, channels=spec.channels, joints=spec.joints)
+        self.motion_head = ProjectionHead(self.encoder.features, spec.width) if spec.width else None
+        self.text_head = ProjectionHead(spec.teacher_width, spec.width) if spec.width and spec.teacher else None
+        self.video_head = ProjectionHead(spec.video_width, spec.width) if spec.width and spec.video_width else None
+        self.class_head = nn.Linear(self.encoder.features, len(spec.classes)) if spec.classes else None
+        # Means over the training data: what all movements, or all texts, have in common tells nothing apart.
+        self.motion_mean: Tensor
+        self.text_mean: Tensor
+        self.register_buffer("motion_mean", torch.zeros(spec.width))
+        self.register_buffer("text_mean", torch.zeros(spec.width))
+        self.examples: dict[str, np.ndarray] = {}
+
+    @cached_property
+    def teacher(self) -> TextTeacher:
+        """The text teacher, loaded on first use.
+
+        Raises:
+            CheckpointError: the teacher at hand has other weights than the one the model was trained with.
+        """
+        teacher = load_text_teacher(self.spec.teacher)
+        if teacher.hash != self.spec.teacher_hash:
+            raise CheckpointError(
+                f"model '{self.spec.name}' was trained with text teacher '{self.spec.teacher}' of weights "
+                f"{self.spec.teacher_hash}; the one at hand has {teacher.hash}"
+            )
+        return teacher
+
+    def features(self, tracks: Sequence[Track]) -> np.ndarray:
+        """The encoder's features of whole tracks: the mean over each track's clips and views.
+
+        Returns:
+            (len(tracks), features) float32.
+
+        Raises:
+            TmorError: a track has no visible joint.
+        """
+        total = torch.zeros(len(tracks), self.encoder.features)
+        # Bounded memory: a few tracks' clips at a time, but as many as fill a batch.
+        pending: list[Tensor] = []
+        owners: list[int] = []
+        for i, track in enumerate(tracks):
+            clips, _ = self._clips(track)
+            pending.append(clips)
+            owners += [i] * len(clips)
+            if len(owners) >= _BATCH or i == len(tracks) - 1:
+                of = torch.tensor(owners)
+                weight = 1 / torch.bincount(of)[of].float()
+                total.index_add_(0, of, self._encode(pending) * weight[:, None])
+                pending, owners = [], []
+        return total.numpy()
+
+    def embed(self, tracks: Sequence[Track]) -> np.ndarray:
+        """Embeddings of whole tracks, from the encoder.
+
+        Returns:
+            (len(tracks), features) float32, L2-normalised.
+
+        Raises:
+            TmorError: a track has no visible joint.
+        """
+        return F.normalize(torch.from_numpy(self.features(tracks)), dim=1).numpy()
+
+    def project(self, features: np.ndarray) -> np.ndarray:
+        """Movements in the space of texts, less what all movements have in common.
+
+        Args:
+            features: (n, features) as :meth:`features` gives them.
+
+        Returns:
+            (n, width) float32, L2-normalised.
+        """
+        if self.motion_head is None:
+            raise TmorError(f"model '{self.spec.name}' has no projection heads and can't compare movements with text")
+        with torch.inference_mode():
+            return F.normalize(self.motion_head(torch.from_numpy(features)) - self.motion_mean, dim=1).numpy()
+
+    def project_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings of texts in the space of movements, less what all texts have in common.
+
+        Returns:
+            (len(texts), width) float32, L2-normalised.
+        """
+        if self.text_head is None:
+            raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
+        with torch.inference_mode():
+            rows = torch.from_numpy(np.array(embed_texts(self.teacher, texts), dtype=np.float32))
+            return F.normalize(self.text_head(rows) - self.text_mean, dim=1).numpy()
+
+    def project_labels(self, labels: Sequence[str], *, descriptions: bool = True) -> np.ndarray:
+        """One embedding per label: the mean of those of its texts (:func:`tmor.posecap.captions.describe`).
+
+        Returns:
+            (len(labels), width) float32, L2-normalised.
+        """
+        texts = [describe(label) if descriptions else describe(label)[:1] for label in labels]
+        rows = self.project_texts([text for group in texts for text in group])
+        means = np.stack([part.mean(axis=0) for part in np.split(rows, np.cumsum([len(g) for g in texts])[:-1])])
+        return means / np.linalg.norm(means, axis=1, keepdims=True).clip(min=1e-12)
+
+    def classify(self, tracks: Sequence[Track], labels: Sequence[str] | None = None) -> Prediction:
+        """Which of the labels each track shows.
+
+        Args:
+            labels: told apart by their texts, and by example where they were enrolled. None: the classes that the model was
+                fine-tuned for.
+
+        Raises:
+            TmorError: no labels, a label twice, or an empty label; a track has no visible joint.
+        """
+        names, probabilities = self._probabilities(torch.from_numpy(self.features(tracks)), labels)
+        return Prediction(names, probabilities.numpy())
+
+    def detect(self, track: Track, labels: Sequence[str] | None = None) -> list[Segment]:
+        """What the track shows when: windows are classified, and neighbours of the same label joined.
+
+        A track no longer than a clip is one segment. Where the rate is unknown, frames count as if at twice the model's rate.
+        """
+        clips, spans = self._clips(track)
+        names, probabilities = self._probabilities(self._encode([clips]), labels)
+        step = 1 / track.fps if track.fps else 0.5 / self.spec.fps
+        # A window answers for its own middle part, half-way to its neighbours.
+        cuts = [spans[0][0], *((a[1] + b[0]) / 2 for a, b in zip(spans[:-1], spans[1:], strict=True)), spans[-1][1]]
+        segments: list[Segment] = []
+        for i, row in enumerate(probabilities):
+            label, score = names[int(row.argmax())], float(row.max())
+            start, end = (track.start_s + cut * len(track) * step for cut in cuts[i : i + 2])
+            if segments and segments[-1].label == label:
+                last = segments[-1]
+                weight = (end - start) / (end - last.start_s)
+                segments[-1] = replace(last, end_s=end, score=last.score * (1 - weight) + score * weight)
+            else:
+                segments.append(Segment(start, end, label, score))
+        return segments
+
+    def enroll(self, examples: Mapping[str, Sequence[Track]]) -> Model:
+        """A model that also knows actions by example: few-shot enrolment.
+
+        Args:
+            examples: 1 or more tracks per label. A label that is enrolled again gets the new examples alone.
+
+        Returns:
+            A new model that shares these weights.
+        """
+        other = Model(replace(self.spec))
+        other.load_state_dict(self.state_dict())
+        other.eval()
+        other.examples = dict(self.examples)
+        for label, tracks in examples.items():
+            if not tracks:
+                raise TmorError(f"label '{label}' is enrolled with no example; expected at least one track")
+            other.examples[check_labels([label])[0]] = self.embed(tracks)
+        return other
+
+    def _probabilities(self, features: Tensor, labels: Sequence[str] | None) -> tuple[tuple[str, ...], Tensor]:
+        """(n, features) -> the labels, and (n, labels) that sum to 1."""
+        if labels is not None:
+            names = check_labels(labels)
+            return names, (self._similarity(features, names) / self.spec.temperature).softmax(dim=1)
+        if self.class_head is None:
+            raise TmorError(f"model '{self.spec.name}' has no classes of its own; give labels")
+        with torch.inference_mode():
+            return self.spec.classes, self.class_head(features).softmax(dim=1)
+
+    def _similarity(self, features: Tensor, labels: tuple[str, ...]) -> Tensor:
+        """(n, features) -> (n, labels) cosines: with the text, or the mean example where the label was enrolled."""
+        columns: dict[str, Tensor] = {}
+        by_text = [label for label in labels if label not in self.examples]
+        with torch.inference_mode():
+            if by_text:
+                scores = torch.from_numpy(self.project(features.numpy()) @ self.project_labels(by_text).T)
+                columns |= dict(zip(by_text, scores.T, strict=True))
+            for label in labels:
+                if label in self.examples:
+                    centre = F.normalize(torch.from_numpy(self.examples[label]).mean(dim=0), dim=0)
+                    columns[label] = F.normalize(features, dim=1) @ centre
+        return torch.stack([columns[label] for label in labels], dim=1)
+
+    def _clips(self, track: Track) -> tuple[Tensor, list[tuple[float, float]]]:
+        """What the encoder sees of a track: (clips, views, frames, 17, 2), and each clip's span as shares of the track."""
+        spec = self.spec
+        x = prepare(track, fps=spec.fps)
+        longest = spec.longest_frames if track.fps is None else round(spec.longest_s * spec.fps)
+        starts, length = [0], len(x)
+        if len(x) > longest:
+            length = round(0.6 * longest)
+            count = 1 + math.ceil((len(x) - length) / (length / 2))
+            starts = [round(s) for s in np.linspace(0, len(x) - length, count)]
+        clips = torch.from_numpy(np.stack([stretch(x[s : s + length], spec.clip_frames) for s in starts]))
+        spans = [(s / len(x), (s + length) / len(x)) for s in starts]
+        if spec.channels == 2:
+            views = views_of(clips, spec.views_deg).transpose(0, 1) if track.dims == 3 else clips[:, None]
+        else:
+            views = clips[:, None] if track.dims == 3 else F.pad(clips, (0, 1))[:, None]
+        return to_body(views), spans
+
+    def _encode(self, clips: Sequence[Tensor]) -> Tensor:
+        """Each (clips, views, frames, joints, channels) -> all of their clips one after the other, (clips, features)."""
+        self.eval()
+        with torch.inference_mode():
+            flat = torch.cat([part.flatten(0, 1) for part in clips])[:, None]
+            if self.spec.shape.persons is not None:
+                flat = F.pad(flat, (0, 0, 0, 0, 0, 0, 0, self.spec.shape.persons - 1))
+            rows = torch.cat([self.encoder(part) for part in flat.split(_BATCH)])
+            sizes = [part.shape[0] * part.shape[1] for part in clips]
+            # 2D clips have one view, 3D ones several.
+            parts = [row.unflatten(0, part.shape[:2]).mean(dim=1) for row, part in zip(rows.split(sizes), clips, strict=True)]
+            return torch.cat(parts)
+
+
+def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, stripped.
+
+    Raises:
+        TmorError: there are none, one is empty, or one occurs twice (without regard to case).
+    """
+    if isinstance(labels, str):
+        raise TmorError(f"labels are one string, {labels!r}; expected a list of labels")
+    stripped = tuple(label.strip() for label in labels)
+    if not stripped:
+        raise TmorError("no labels were given; expected at least one")
+    seen: set[str] = set()
+    for label in stripped:
+        if not label:
+            raise TmorError("a label is empty; expected words")
+        if label.casefold() in seen:
+            raise TmorError(f"label '{label}' is given twice")
+        seen.add(label.casefold())
+    return stripped

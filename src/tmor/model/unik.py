@@ -1,0 +1,204 @@
+"""UNIK, the motion encoder: spatio-temporal blocks that learn which joints depend on which (arXiv 2107.08580).
+
+Written from METHOD section 5 for speed: inside the network a tensor is laid out (batch, joints, frames, width), so that every
+1x1 convolution is one matrix product, the joint mixing of all heads is one batched product, and the 9x1 convolution runs in
+the channels-last kernels. Persons that are not there are never computed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class UnikShape:
+    """The sizes of a UNIK network.
+
+    Args:
+        widths: channels of each block's output.
+        strides: temporal stride of each block.
+        heads: dependency matrices per block.
+        persons: None: every person is encoded alike and absent ones take no part. A number: that many person slots with an
+            input normalisation each, absent persons being counted in the mean, as in the authors' published networks.
+    """
+
+    widths: tuple[int, ...]
+    strides: tuple[int, ...]
+    heads: int = 3
+    persons: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.strides):
+            raise ValueError(f"{len(self.widths)} widths and {len(self.strides)} strides; expected one stride per block")
+
+
+BASE = UnikShape(widths=(64, 64, 64, 64, 128, 128, 128, 256, 256, 256), strides=(1, 1, 1, 1, 2, 1, 1, 2, 1, 1))
+"""The paper's network: 3.46 M parameters at 17 joints and 2 channels."""
+
+SMALL = UnikShape(widths=(32, 64, 64, 128, 128), strides=(2, 1, 2, 1, 1))
+"""For CPUs: the same blocks, fewer and narrower, time halved earlier."""
+
+
+class UNIK(nn.Module):
+    """The motion encoder E_M.
+
+    Args:
+        shape: sizes of the network.
+        channels: coordinates per joint, 2 or 3.
+        joints: joints per skeleton.
+    """
+
+    def __init__(self, shape: UnikShape = BASE, *, channels: int = 2, joints: int = 17) -> None:
+        super().__init__()
+        self.shape, self.channels, self.joints = shape, channels, joints
+        self.features = shape.widths[-1]
+        self.data_bn = nn.BatchNorm1d((shape.persons or 1) * joints * channels)
+        widths_in = (channels, *shape.widths[:-1])
+        self.blocks = nn.ModuleList(
+            _Block(width_in, width, joints=joints, stride=stride, heads=shape.heads, residual=i > 0)
+            for i, (width_in, width, stride) in enumerate(zip(widths_in, shape.widths, shape.strides, strict=True))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of whole clips: the mean over time, joints and persons.
+
+        Args:
+            x: (batch, persons, frames, joints, channels) normalised coordinates; a person that is zero throughout is absent.
+
+        Returns:
+            (batch, features).
+        """
+        return self._encode(x, lambda h: h.mean(dim=(1, 2)))
+
+    def frames(self, x: Tensor) -> Tensor:
+        """Features over time: the mean over joints and persons.
+
+        Args:
+            x: as in :meth:`forward`.
+
+        Returns:
+            (batch, ceil(frames / 4), features) for the named shapes, whose strides multiply to 4.
+        """
+        return self._encode(x, lambda h: h.mean(dim=1))
+
+    def _encode(self, x: Tensor, pool) -> Tensor:
+        if x.ndim != 5 or x.shape[3:] != (self.joints, self.channels):
+            raise ValueError(
+                f"input has shape {tuple(x.shape)}; expected (batch, persons, frames, {self.joints} joints, {self.channels} channels)"
+            )
+        batch, persons, frames = x.shape[:3]
+        slots = self.shape.persons
+        if slots is not None and persons != slots:
+            raise ValueError(f"input has {persons} persons; this network has {slots} person slots (absent ones all zero)")
+        present = x.reshape(batch * persons, -1).ne(0).any(dim=1)
+        flat = self._normalise(x).reshape(batch * persons, frames, self.joints, self.channels)
+        if slots is not None:
+            rows = self._rows_with_slots(present, persons) if not self.training else None
+            features = pool(self._blocks(flat if rows is None else flat[rows[0]]))
+            features = features if rows is None else features[rows[1]]
+            return features.unflatten(0, (batch, persons)).mean(dim=1)
+        if persons == 1:
+            return pool(self._blocks(flat))
+        features = pool(self._blocks(flat[present]))
+        owner = torch.arange(batch, device=x.device).repeat_interleave(persons)[present]
+        total = features.new_zeros(batch, *features.shape[1:]).index_add(0, owner, features)
+        count = present.reshape(batch, persons).sum(dim=1).clamp(min=1)
+        return total / count.reshape(-1, *[1] * (total.ndim - 1))
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        """The input batch norm, over (person slot, joint, channel)."""
+        batch, persons, frames = x.shape[:3]
+        if self.shape.persons is None:
+            return self.data_bn(x.reshape(batch * persons * frames, -1))
+        x = x.transpose(1, 2).reshape(batch * frames, -1)
+        return self.data_bn(x).reshape(batch, frames, persons, -1).transpose(1, 2)
+
+    @staticmethod
+    def _rows_with_slots(present: Tensor, persons: int) -> tuple[Tensor, Tensor]:
+        """Which rows to compute, and where each row's answer lies: the absent persons of a slot share one answer."""
+        rows = torch.arange(len(present), device=present.device)
+        stand_in = rows.clone()
+        for slot in range(persons):
+            absent = rows[(rows % persons == slot) & ~present]
+            stand_in[absent] = absent[:1].expand(len(absent))
+        return torch.unique(stand_in, return_inverse=True)
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        """(rows, frames, joints, channels) -> (rows, joints, frames / stride, width)."""
+        x = x.transpose(1, 2).contiguous()
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class _Block(nn.Module):
+    """y = relu(temporal(spatial(x)) + residual(x)), on (rows, joints, frames, width)."""
+
+    def __init__(self, width_in: int, width: int, *, joints: int, stride: int, heads: int, residual: bool) -> None:
+        super().__init__()
+        self.spatial = _Spatial(width_in, width, joints=joints, heads=heads)
+        self.temporal = _Conv(width, width, kernel=9, stride=stride)
+        same = width_in == width and stride == 1
+        self.residual = _Conv(width_in, width, kernel=1, stride=stride) if residual and not same else None
+        self.has_residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.temporal(self.spatial(x))
+        if self.has_residual:
+            y = y + (x if self.residual is None else self.residual(x))
+        return F.relu_(y)
+
+
+class _Spatial(nn.Module):
+    """Joints exchange what they know, by a learned and an attended dependency matrix per head."""
+
+    def __init__(self, width_in: int, width: int, *, joints: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.inner = heads, width // 4
+        self.dependency = nn.Parameter(torch.empty(heads, joints, joints))
+        # a of every head, then b of every head.
+        self.attend = nn.Linear(width_in, 2 * heads * self.inner)
+        # The sum over heads of one 1x1 convolution each is one product with the heads side by side.
+        self.mix = nn.Linear(heads * width_in, width)
+        self.norm = nn.BatchNorm2d(width)
+        self.down = _Conv(width_in, width, kernel=1, stride=1) if width_in != width else None
+        nn.init.kaiming_uniform_(self.dependency, a=math.sqrt(5))
+        nn.init.normal_(self.attend.weight, std=math.sqrt(2 / self.inner))  # Kaiming, fan out of one convolution
+        nn.init.zeros_(self.attend.bias)
+        nn.init.normal_(self.mix.weight, std=math.sqrt(2 / (width * heads)))
+        nn.init.zeros_(self.mix.bias)
+        nn.init.constant_(self.norm.weight, 1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, joints, frames, width = x.shape
+        ab = self.attend(x).reshape(rows, joints, frames, 2 * self.heads, self.inner)
+        a, b = ab.permute(3, 0, 1, 2, 4).reshape(2, self.heads * rows, joints, frames * self.inner)
+        scores = torch.bmm(a, b.transpose(1, 2)).float() / (self.inner * frames)
+        attention = scores.softmax(dim=1).reshape(self.heads, rows, joints, joints)
+        matrix = self.dependency[:, None] + attention  # (heads, rows, from, to)
+        mixing = matrix.permute(1, 0, 3, 2).reshape(rows, self.heads * joints, joints)  # (rows, head x to, from)
+        mixed = torch.bmm(mixing.to(x.dtype), x.reshape(rows, joints, frames * width))
+        mixed = mixed.reshape(rows, self.heads, joints, frames, width).permute(0, 2, 3, 1, 4)
+        y = self.mix(mixed.reshape(rows, joints, frames, self.heads * width))
+        y = self.norm(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return F.relu_(y + (x if self.down is None else self.down(x)))
+
+
+class _Conv(nn.Module):
+    """A convolution over time and its batch norm, on (rows, joints, frames, width)."""
+
+    def __init__(self, width_in: int, width: int, *, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width_in, width, (1, kernel), stride=(1, stride), padding=(0, kernel // 2))
+        self.norm = nn.BatchNorm2d(width)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+        nn.init.zeros_(self.conv.bias)  # pyright: ignore
+
+    def forward(self, x: Tensor) -> Tensor:
+        # A permuted view of this layout is a channels-last tensor: nothing is copied.
+        return self.norm(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)

@@ -1,0 +1,65 @@
+"""Texts of movements: what a label means in words, and its mirror image."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib import resources
+
+_SWAP = {
+    "left": "right",
+    "right": "left",
+    "lefts": "rights",
+    "rights": "lefts",
+    "leftward": "rightward",
+    "rightward": "leftward",
+    "leftwards": "rightwards",
+    "rightwards": "leftwards",
+    "lefty": "righty",
+    "righty": "lefty",
+    "clockwise": "counterclockwise",
+    "counterclockwise": "clockwise",
+    "counter-clockwise": "clockwise",
+    "anticlockwise": "clockwise",
+    "anti-clockwise": "clockwise",
+    "counter clockwise": "clockwise",
+}
+_SIDED = re.compile(
+    r"(?<![\w-])(?:counter[ -]clockwise|anti-clockwise|" + "|".join(sorted(_SWAP, key=len, reverse=True)) + r")(?!\w)",
+    re.IGNORECASE,
+)
+
+
+@cache
+def _descriptions() -> dict[str, list[str]]:
+    text = resources.files("tmor.posecap").joinpath("descriptions.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def plain_label(label: str) -> str:
+    """A class name as words: ``jumping_jacks`` -> ``jumping jacks``."""
+    return " ".join(label.replace("_", " ").split()).lower()
+
+
+def describe(label: str) -> tuple[str, ...]:
+    """Texts of a label: the label itself as words, then descriptions of its movement where we have written some.
+
+    Known labels get eight: two short phrases, two of the whole body, one of the arms, one of legs and trunk, one of the
+    phases, one of the purpose with the most telling cue.
+    """
+    words = plain_label(label)
+    return (words, *_descriptions().get(words, ()))
+
+
+def mirror_text(text: str) -> str:
+    """The text of the mirrored movement: left and right change places, and so do clockwise and counterclockwise."""
+
+    def swap(match: re.Match[str]) -> str:
+        word = match.group()
+        other = _SWAP[word.lower()]
+        if word.isupper():
+            return other.upper()
+        return other.capitalize() if word[0].isupper() else other
+
+    return _SIDED.sub(swap, text)

@@ -1,0 +1,137 @@
+"""Triplets (skeleton, video, text) of clips, and how packed sets become triplets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tmor.errors import FormatError
+from tmor.posecap.captions import describe
+from tmor.skeleton.formats import PackedSet, read_packed
+from tmor.skeleton.tracks import Track
+
+_BEFORE_TAG_S, _AFTER_TAG_S = 1.5, 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Triplet:
+    """One clip of a person with its texts and its video, either of which may be absent.
+
+    Args:
+        id: unique over all data sets: ``source/sequence``, with the person and the times where there are several.
+        source: the data set.
+        track: the skeleton.
+        texts: captions that all hold for the clip, the plainest first; empty = no text.
+        label: the class name; read for diagnostics and evaluation, never by the losses.
+        video: (d,) the video teacher's embedding of the clip, or None.
+    """
+
+    id: str
+    source: str
+    track: Track
+    texts: tuple[str, ...] = ()
+    label: str | None = None
+    video: np.ndarray | None = None
+
+
+def read_triplets(
+    path: str | Path,
+    *,
+    part: str | None = None,
+    captions: str | Path | None = None,
+    descriptions: bool = True,
+) -> list[Triplet]:
+    """Triplets of a packed set.
+
+    A recording with point tags gives one clip per tag, from 1.5 s before to 1 s after it; one with segments a clip per
+    segment; any other sequence is a clip as a whole. Every person is a clip of their own, with the same texts.
+
+    Args:
+        path: a packed set.
+        part: keep only this part of the sequences, for example ``is_train`` or ``not is_test``.
+        captions: a JSON list of {"seq_id", "start_s", "end_s", "text"} (times None = the whole sequence): the clips are
+            then those of the captions. Captions of sequences that are not there are ignored.
+        descriptions: add our written descriptions to the class names.
+
+    Raises:
+        FormatError: a file is not what it should be.
+        TmorError: the set has no such part.
+    """
+    packed = read_packed(path)
+    keep = np.ones(len(packed), dtype=bool) if part is None else packed.part(part)
+    if captions is not None:
+        return _captioned(packed, keep, Path(captions))
+    classes = [describe(name) if descriptions else describe(name)[:1] for name in packed.class_names]
+    triplets = []
+    for i in np.flatnonzero(keep):
+        for track in packed.tracks(i):
+            for suffix, clip, k in _pieces(packed, i, track):
+                named = k is not None and k >= 0
+                triplets.append(
+                    Triplet(
+                        id=f"{packed.name}/{track.id}{suffix}",
+                        source=packed.name,
+                        track=clip,
+                        texts=classes[k] if named else (),
+                        label=packed.class_names[k] if named else None,
+                    )
+                )
+    return triplets
+
+
+def _pieces(packed: PackedSet, i: int, track: Track) -> list[tuple[str, Track, int | None]]:
+    label = None if packed.labels is None else int(packed.labels[i])
+    if packed.tags is not None:
+        rows = packed.tags[packed.tags[:, 0] == i]
+        fps = track.fps or 30.0
+        pieces = []
+        for n, row in enumerate(rows):
+            start = max(0, int(row[1] - _BEFORE_TAG_S * fps))
+            stop = min(len(track), int(row[1] + _AFTER_TAG_S * fps) + 1)
+            pieces.append((f"@{n}", track.frames(start, stop), int(row[2]) if len(row) > 2 else label))
+        return pieces
+    if packed.segments is not None:
+        rows = packed.segments[packed.segments[:, 0] == i]
+        return [(f"@{n}", track.frames(int(a), int(b)), int(k)) for n, (_, k, a, b) in enumerate(rows)]
+    return [("", track, label)]
+
+
+def _captioned(packed: PackedSet, keep: np.ndarray, path: Path) -> list[Triplet]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        spans: dict[tuple[str, float | None, float | None], list[str]] = {}
+        for row in rows:
+            spans.setdefault((row["seq_id"], row["start_s"], row["end_s"]), []).append(row["text"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(
+            f"captions {path}: {error!r}; expected a JSON list of objects with seq_id, start_s, end_s, text"
+        ) from error
+    at = {id: i for i, id in enumerate(packed.ids) if keep[i]}
+    triplets = []
+    for (seq_id, start_s, end_s), texts in spans.items():
+        if seq_id not in at:
+            continue
+        for track in packed.tracks(at[seq_id]):
+            clip, suffix = track, ""
+            if start_s is not None and end_s is not None and track.fps is not None:
+                start = min(int(start_s * track.fps), len(track) - 1)
+                stop = max(start + 1, min(int(end_s * track.fps), len(track)))
+                clip, suffix = track.frames(start, stop), f"@{start_s:g}-{end_s:g}"
+            triplets.append(
+                Triplet(f"{packed.name}/{track.id}{suffix}", packed.name, clip, tuple(dict.fromkeys(texts)))
+            )
+    return triplets
+
+
+def attach_videos(triplets: Sequence[Triplet], embeddings: dict[str, np.ndarray]) -> list[Triplet]:
+    """The triplets with the video embeddings that are given by triplet id; the others stay as they are."""
+    return [
+        t
+        if t.id not in embeddings
+        else Triplet(t.id, t.source, t.track, t.texts, t.label, np.asarray(embeddings[t.id], dtype=np.float32))
+        for t in triplets
+    ]

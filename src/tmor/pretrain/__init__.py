@@ -1,0 +1,1 @@
+"""Learning without, then with, text."""

@@ -1,0 +1,542 @@
+"""Which samples belong together: exact DBSCAN on embeddings, the choice of eps, and a guard against collapse.
+
+DBSCAN after Ester, Kriegel, Sander and Xu, "A density-based algorithm for discovering clusters in large spatial
+databases with noise", KDD 1996; the numbering of clusters and the tie rules are those of scikit-learn's ``DBSCAN``.
+"""
+
+import math
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from torch import Tensor
+
+_MOST_IN_ONE = 0.5  # a cluster with a larger share of the samples counts as collapse
+_MOST_NOISE = 0.9  # a larger share of noise counts as no clustering
+_TRIES = 12
+_QUERIES = 2048  # k-distances are taken at this many points at most, each against all points
+_NUMBERS = 1 << 22  # held at once where work is not cut into square tiles
+_KEPT_PAIRS = 1 << 24  # neighbour pairs, of two int32, kept from the first pass; the other tiles are searched again
+_NUDGE = 1 + 1e-6  # above a k-distance by more than float32 rounding of eps, so that its own point is core there
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """A partition of n samples into clusters and noise.
+
+    Args:
+        labels: (n,) int64, 0 ... count - 1, or -1 for noise.
+        eps: the radius that ``labels`` came from; the one first asked for when no radius could be used.
+        moves: each move of eps by the collapse guard, in words; empty if there was none.
+    """
+
+    labels: Tensor
+    eps: float
+    moves: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of clusters, noise not counted."""
+        return int(self.labels.max()) + 1 if len(self.labels) else 0
+
+    @property
+    def noise_share(self) -> float:
+        """Share of the samples that are noise, in [0, 1]; 0 without samples."""
+        return float((self.labels < 0).double().mean()) if len(self.labels) else 0.0
+
+    @property
+    def largest_share(self) -> float:
+        """Share of the samples in the largest cluster, in [0, 1]; 0 without clusters."""
+        return float(torch.bincount(self.labels[self.labels >= 0]).max()) / len(self.labels) if self.count else 0.0
+
+    def sample_clusters(self) -> Tensor:
+        """(n,) int64 >= 0: ``labels``, with each noise point a cluster of its own, numbered after the real ones."""
+        return _noise_as_singletons(self.labels)
+
+
+def dbscan(x: Tensor | np.ndarray, *, eps: float, min_samples: int, block: int | None = None) -> Tensor:
+    """Exact DBSCAN with Euclidean distances between rows, on the device of ``x``, never holding n x n of anything.
+
+    Labels are those of ``sklearn.cluster.DBSCAN``: clusters are numbered by their core point of smallest index, and a
+    border point within reach of several clusters belongs to the one of lowest number. Two points are neighbours if
+    the sum of the squared differences, in float64, is at most ``eps * eps``, which for float32 points is rounded to
+    float32. This is the rule of scikit-learn's ``algorithm="brute"``, which it also takes by itself beyond 15 columns;
+    but it expands the square, and may therefore differ from us, and from the truth, on pairs within float64 rounding
+    of eps. (Its k-d tree does not round eps.)
+
+    Time is O(n^2 d). Memory is O(n d + block^2) and at most 128 MB of neighbour pairs, also when all points are
+    neighbours of each other.
+
+    Args:
+        x: (n, d) points, finite; n may be 0.
+        eps: neighbourhood radius, inclusive; > 0.
+        min_samples: neighbours, the point itself included, that make a core point; >= 1.
+        block: side of the square tiles that are searched at a time; by default it suits the device.
+
+    Returns:
+        (n,) int64 cluster numbers from 0, -1 = noise.
+
+    Raises:
+        ValueError: ``x`` is not 2-d, not real or not finite, or ``eps``, ``min_samples`` or ``block`` is out of range.
+    """
+    points = _points(x)
+    _check(eps, min_samples)
+    if block is None:
+        block = 1024 if points.device.type == "cpu" else 2048
+    if block < 1:
+        raise ValueError(f"block is {block}; expected at least 1")
+    labels = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
+    # autocast would turn the products to 16 bits, which no error bound of ours covers
+    with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
+        search = _search(points, eps, block)
+        neighbours, kept = _count_neighbours(search, block)
+        core = neighbours >= min_samples
+        if core.any():
+            labels[core] = _core_clusters(search, kept, core, block)
+            border = ~core & (neighbours > 1)  # a point that only has itself is within reach of no core point
+            if border.any():
+                _join_borders(search, kept, core, border, labels, block)
+    return labels if not isinstance(x, Tensor) else labels.to(x.device)
+
+
+def choose_eps(x: Tensor | np.ndarray, *, min_samples: int) -> float:
+    """The knee of the k-distance curve, after Ester et al. (1996), section 4.2.
+
+    The k-distance of a point is the smallest eps at which it is a core point: the distance to its ``min_samples``-th
+    nearest point, itself included (to its nearest other point if ``min_samples`` is 1). Sorted, these distances are
+    flat within clusters and rise where noise begins. The knee is the point of the curve that lies farthest below the
+    chord from its first to its last point; without any point below the chord, the median. Distances of zero are left
+    out: points repeated that often are core at every eps. Beyond 2048 points, the curve is that of 2048 of them, drawn
+    with a fixed seed, each measured against all points.
+
+    Args:
+        x: (n, d) points, finite.
+        min_samples: as for ``dbscan``; more than n counts as n.
+
+    Returns:
+        eps > 0; where no distance is positive (identical points, fewer than two), 1e-6.
+
+    Raises:
+        ValueError: ``x`` is not 2-d, not real or not finite, or ``min_samples`` is out of range.
+    """
+    points = _points(x)
+    _check(1.0, min_samples)
+    return _knee(_k_distance_curve(points, min_samples))
+
+
+def cluster(x: Tensor | np.ndarray, *, eps: float | None, min_samples: int) -> Clustering:
+    """DBSCAN with a guard against collapse: no cluster above half of the samples, no more than 90% noise.
+
+    When the result is beyond either limit, eps is moved, also if it was given: down if a cluster is too large, up if
+    there is too much noise, bisecting along the k-distance curve (``choose_eps``) between the largest radius known
+    to be too small and the smallest known to be too large, at most 12 times. If no radius will do, every sample
+    becomes its own cluster (all labels -1). Each move, and that last resort, is told in ``moves``.
+
+    Args:
+        x: (n, d) points, finite; n may be 0.
+        eps: neighbourhood radius > 0, or None for ``choose_eps``.
+        min_samples: as for ``dbscan``.
+
+    Raises:
+        ValueError: as ``dbscan``.
+    """
+    points = _points(x)
+    _check(1.0 if eps is None else eps, min_samples)
+    asked = choose_eps(points, min_samples=min_samples) if eps is None else float(eps)
+    found = Clustering(dbscan(points, eps=asked, min_samples=min_samples), asked)
+    fault = _fault(found)
+    if fault is None:
+        return found
+
+    moves: list[str] = []
+    hopeless = _hopeless(points, min_samples)
+    if hopeless is None:
+        curve = _k_distance_curve(points, min_samples)
+        too_small, too_large = 0.0, math.inf
+        for _ in range(_TRIES):
+            if found.largest_share > _MOST_IN_ONE:
+                too_large = found.eps
+            else:
+                too_small = found.eps
+            radius = _between(curve, too_small, too_large)
+            if not too_small < radius < too_large:  # the bracket is down to rounding
+                break
+            moves.append(f"eps {found.eps:.6g} -> {radius:.6g}: {fault}")
+            found = Clustering(dbscan(points, eps=radius, min_samples=min_samples), radius, tuple(moves))
+            fault = _fault(found)
+            if fault is None:
+                return found
+        hopeless = f"at eps {found.eps:.6g}, {fault}"
+    moves.append(f"no eps will do, every sample is its own cluster: {hopeless}")
+    return Clustering(torch.full_like(found.labels, -1), asked, tuple(moves))
+
+
+def diagnostics(
+    clustering: Clustering, *, previous: Tensor | np.ndarray | None, truth: Tensor | np.ndarray | None
+) -> dict[str, float]:
+    """What to log about a clustering. For people to read: nothing in training depends on it.
+
+    Noise points count as clusters of their own in the comparisons (as they do in training), in ``previous`` too.
+
+    Args:
+        clustering: of n samples.
+        previous: (n,) labels of the last epoch, -1 = noise, or None.
+        truth: (n,) class labels, -1 = unknown and left out, or None.
+
+    Returns:
+        clusters, noise_share, largest_share, and where they can be computed: ari_previous, ari_labels (adjusted Rand
+        index, 1 = same partition, about 0 = chance), nmi_labels (normalised mutual information, in [0, 1]).
+
+    Raises:
+        ValueError: ``previous`` or ``truth`` is not of shape (n,).
+    """
+    numbers = {
+        "clusters": float(clustering.count),
+        "noise_share": clustering.noise_share,
+        "largest_share": clustering.largest_share,
+    }
+    ours = clustering.sample_clusters().cpu().numpy()
+    with warnings.catch_warnings():
+        # scikit-learn wonders whether so many labels are a regression target; with singletons they are not
+        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
+        if previous is not None and len(ours):
+            before = _noise_as_singletons(_labels_like(ours, previous, "previous")).numpy()
+            numbers["ari_previous"] = float(adjusted_rand_score(before, ours))
+        if truth is not None:
+            classes = _labels_like(ours, truth, "truth").numpy()
+            known = classes != -1
+            if known.any():
+                numbers["ari_labels"] = float(adjusted_rand_score(classes[known], ours[known]))
+                numbers["nmi_labels"] = float(normalized_mutual_info_score(classes[known], ours[known]))
+    return numbers
+
+
+# --- radius search ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Search:
+    """All that it takes to say which of n points are within eps of each other.
+
+    ``lifted`` rows are (y, -|y|^2 / 2, 1) with y = (x - centre) / sqrt(limit), float32, so that a row times another
+    with its last two columns swapped is -|y - y'|^2 / 2, to be compared with -1/2. Centring keeps the rounding of that
+    product relative to the spread of the points, so that collapsed embeddings are told apart too.
+    """
+
+    x: Tensor  # (n, d), as given
+    limit: float  # eps^2, as it is compared
+    centre: Tensor  # (d,) float64
+    lifted: Tensor  # (n, d + 2) float32
+    squared: Tensor  # (n,) float64, |y|^2
+    first: torch.dtype  # of the first product; float64 where float32 products are less than that
+
+    def near(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Where the squared differences, in float64, sum up to at most ``limit``.
+
+        Args:
+            rows: (r,) int64 indices of points, at least one.
+            cols: (c,) int64 indices of points, at least one.
+
+        Returns:
+            (r, c) bool; and where few pairs are near, as mostly, their (p,) int64 places in the flattened mask.
+        """
+        reach = float(self.squared[rows].max() + self.squared[cols].max())
+        slack = self._slack(torch.float32, reach)
+        settled = False
+        if self.first == torch.float32 and slack < 0.25:
+            near, places, unsure = _split(self.lifted[rows], self.lifted[cols], slack)
+            settled = len(unsure) * 64 <= len(rows) * len(cols)
+        if not settled:
+            slack = self._slack(torch.float64, reach)
+            near, places, unsure = _split(self._lift64(rows), self._lift64(cols), slack)
+        if len(unsure):
+            i = unsure.div(len(cols), rounding_mode="floor")
+            near.view(-1)[unsure] = self._exact(rows[i], cols[unsure - i * len(cols)])
+            places = None if places is None else places[near.view(-1)[places]]
+        return near, places
+
+    def _slack(self, kind: torch.dtype, reach: float) -> float:
+        # Standard bound of an inner product (Higham 2002, section 3.1): (terms + roundings of the terms) * unit
+        # roundoff * sum of |products|, the sum being at most |y|^2 + |y'|^2; then the rounding of the exact rule.
+        terms = self.x.shape[1] + 16
+        return terms * (torch.finfo(kind).eps * reach / 2 + torch.finfo(torch.float64).eps) + 1e-30
+
+    def _lift64(self, index: Tensor) -> Tensor:
+        return _lift((self.x[index].double() - self.centre) / math.sqrt(self.limit))[0]
+
+    def _exact(self, i: Tensor, j: Tensor) -> Tensor:
+        answer = torch.empty(len(i), dtype=torch.bool, device=i.device)
+        for part in _spans(len(i), max(1, _NUMBERS // self.x.shape[1])):
+            difference = self.x[i[part]].double() - self.x[j[part]].double()
+            # a running sum, as scikit-learn's k-d tree adds up: a tie must fall to the same side
+            answer[part] = difference.square_().cumsum(1)[:, -1] <= self.limit
+        return answer
+
+
+def _split(left: Tensor, right: Tensor, slack: float) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Where the product of lifted rows is at least -1/2 - ``slack``, and where of these it is below -1/2 + ``slack``.
+
+    Returns:
+        (r, c) bool; its (p,) int64 places in the flattened mask, unless they are many; (u,) those of the latter.
+    """
+    width = right.shape[1] - 2
+    product = left @ torch.cat([right[:, :width], right[:, width + 1 :], right[:, width : width + 1]], 1).T
+    near = (product < -0.5 - slack).logical_not_()  # not ">=": NaN, of an overflow, needs a closer look
+    if near.count_nonzero() * 8 <= near.numel():
+        places = near.view(-1).nonzero().flatten()
+        return near, places, places[(product.view(-1)[places] >= slack - 0.5).logical_not_()]
+    return near, None, (product >= slack - 0.5).logical_xor_(near).view(-1).nonzero().flatten()
+
+
+def _search(x: Tensor, eps: float, block: int) -> _Search:
+    n, d = x.shape
+    limit = _limit(eps, x.dtype)
+    centre = torch.zeros(d, dtype=torch.float64, device=x.device)
+    for part in _spans(n, block):
+        centre += x[part].double().sum(0) / n
+    lifted = torch.empty(n, d + 2, dtype=torch.float32, device=x.device)
+    squared = torch.empty(n, dtype=torch.float64, device=x.device)
+    for part in _spans(n, block):
+        lifted[part], squared[part] = _lift((x[part].double() - centre) / math.sqrt(limit))
+    return _Search(x, limit, centre, lifted, squared, _first_kind(x.device))
+
+
+def _lift(y: Tensor) -> tuple[Tensor, Tensor]:
+    squared = y.square().sum(1)
+    return torch.cat([y, -squared[:, None] / 2, torch.ones_like(squared)[:, None]], 1), squared
+
+
+def _limit(eps: float, kind: torch.dtype) -> float:
+    """eps^2, rounded as scikit-learn rounds it, where that does not under- or overflow."""
+    if kind == torch.float32 and 1e-18 < eps < 1e18:
+        return float(np.float32(eps) * np.float32(eps))
+    return min(max(eps * eps, sys.float_info.min), sys.float_info.max)
+
+
+def _first_kind(device: torch.device) -> torch.dtype:
+    """float32, unless the user lets torch compute its products with fewer bits (TF32, bfloat16)."""
+    full = torch.get_float32_matmul_precision() == "highest"
+    if device.type == "cuda":
+        full = full and not torch.backends.cuda.matmul.allow_tf32
+    return torch.float32 if full else torch.float64
+
+
+# --- the three passes ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Neighbour pairs of some tiles. One buffer: many small ones between the big ones of a tile scatter the heap."""
+
+    pairs: Tensor  # (2, room) int32; its pages cost nothing until they are written
+    tiles: dict[tuple[int, int], slice]  # by first row and first column, where in the buffer
+
+
+def _count_neighbours(search: _Search, block: int) -> tuple[Tensor, _Kept]:
+    """(n,) int64: points within eps of each, itself included; and the pairs of sparse tiles, as room allows."""
+    n, device = len(search.x), search.x.device
+    counts = torch.zeros(n, dtype=torch.int64, device=device)
+    every = torch.arange(n, device=device)
+    kept = _Kept(torch.empty(2, min(_KEPT_PAIRS, n * n), dtype=torch.int32, device=device), {})
+    used = 0
+    for rows, cols in _upper_tiles(n, block):
+        near, places = search.near(every[rows], every[cols])
+        if places is None:
+            by_row, by_col = (near.view(torch.uint8).sum(dim, dtype=torch.int32) for dim in (1, 0))
+        else:
+            i = places.div(near.shape[1], rounding_mode="floor")
+            j = places - i * near.shape[1]
+            by_row, by_col = (torch.bincount(k, minlength=m) for k, m in zip((i, j), near.shape, strict=True))
+            here = slice(used, used + len(places))
+            if here.stop <= kept.pairs.shape[1]:
+                kept.pairs[0, here] = i + rows.start
+                kept.pairs[1, here] = j + cols.start
+                kept.tiles[rows.start, cols.start] = here
+                used = here.stop
+        counts[rows] += by_row
+        if rows != cols:
+            counts[cols] += by_col
+    return counts, kept
+
+
+def _core_clusters(search: _Search, kept: _Kept, core: Tensor, block: int) -> Tensor:
+    """(c,) int64: connected components of the core points, numbered by first appearance."""
+    n = count = len(core)
+    component = np.arange(n)
+    is_core = core.cpu().numpy()
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    for rows, cols in _upper_tiles(n, block):
+        if (rows.start, cols.start) not in kept.tiles:
+            seen = np.concatenate([component[part][is_core[part]] for part in (rows, cols)])
+            if not len(seen) or (seen == seen[0]).all():
+                continue  # all connected already: this makes a collapsed set cheap
+        a, b = (component[index.cpu().numpy()] for index in _tile(search, kept, rows, cols, core, core))
+        news = a != b
+        waiting.append((a[news], b[news]))
+        if sum(len(ends) for ends, _ in waiting) > _NUMBERS // 8:
+            component, count = _merge(component, count, waiting)
+            waiting = []
+    component, count = _merge(component, count, waiting)
+    _, first, component = np.unique(component[is_core], return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return torch.from_numpy(number[component]).to(core.device)
+
+
+def _merge(component: np.ndarray, count: int, edges: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, int]:
+    """The components, and their number, when ``edges`` between ``count`` components are added."""
+    if not any(len(a) for a, _ in edges):
+        return component, count
+    a, b = (np.concatenate(ends) for ends in zip(*edges, strict=True))
+    graph = coo_array((np.ones(len(a), dtype=np.bool_), (a, b)), shape=(count, count))
+    count, merged = connected_components(graph, directed=False)
+    return merged[component], count
+
+
+def _join_borders(search: _Search, kept: _Kept, core: Tensor, border: Tensor, labels: Tensor, block: int) -> None:
+    """Give each ``border`` point, in place, the lowest label among the core points within eps, if there are any."""
+    none = torch.iinfo(torch.int64).max
+    lowest = torch.full_like(labels, none)
+    for rows, cols in _upper_tiles(len(labels), block):
+        i, j = _tile(search, kept, rows, cols, border, core)
+        lowest.scatter_reduce_(0, i, labels[j], "amin")
+        if rows != cols:
+            i, j = _tile(search, kept, rows, cols, core, border)
+            lowest.scatter_reduce_(0, j, labels[i], "amin")
+    labels[lowest != none] = lowest[lowest != none]
+
+
+def _tile(search: _Search, kept: _Kept, rows: slice, cols: slice, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """The neighbour pairs of a tile with i in the mask ``left`` and j in the mask ``right``, kept or searched again."""
+    if (rows.start, cols.start) in kept.tiles:
+        i, j = kept.pairs[:, kept.tiles[rows.start, cols.start]].long()
+        wanted = left[i] & right[j]
+        return i[wanted], j[wanted]
+    i, j = (mask[part].nonzero().flatten() + part.start for mask, part in ((left, rows), (right, cols)))
+    if not len(i) or not len(j):
+        return i[:0], j[:0]
+    near, places = search.near(i, j)
+    if places is None:
+        places = near.view(-1).nonzero().flatten()
+    a = places.div(len(j), rounding_mode="floor")
+    return i[a], j[places - a * len(j)]
+
+
+def _spans(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _upper_tiles(n: int, block: int) -> Iterator[tuple[slice, slice]]:
+    spans = list(_spans(n, block))
+    return ((rows, cols) for i, rows in enumerate(spans) for cols in spans[i:])
+
+
+# --- eps -------------------------------------------------------------------------------------------------------------
+
+
+def _k_distance_curve(x: Tensor, min_samples: int) -> np.ndarray:
+    """Sorted positive k-distances, float64, at up to ``_QUERIES`` points; empty where there are none."""
+    n = len(x)
+    k = min(max(2, min_samples), n)
+    if k < 2:
+        return np.empty(0)
+    queries = torch.arange(n)
+    if n > _QUERIES:
+        queries = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:_QUERIES]
+    queries = queries.to(x.device)
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        points = x.double()
+        points = points - points.mean(0)
+        half = points.square().sum(1) / 2
+        distances = []
+        for part in _spans(len(queries), max(1, _NUMBERS // n)):
+            index = queries[part]
+            # to rank the neighbours of one point its own norm is not needed
+            kth = torch.addmm(half, points[index], points.T, alpha=-1).topk(k, largest=False).indices[:, -1]
+            # the distance itself from the differences, so that equal points are at zero
+            distances.append((x[index].double() - x[kth].double()).norm(dim=1))
+        curve = torch.cat(distances).sort().values.cpu().numpy()
+    return curve[curve > 0] * _NUDGE
+
+
+def _knee(curve: np.ndarray) -> float:
+    if not len(curve):
+        return 1e-6
+    # Distances below the chord, up to a factor that is the same for all points.
+    below = np.linspace(curve[0], curve[-1], len(curve)) - curve
+    if below.max() > 1e-9 * curve[-1]:
+        return float(curve[below.argmax()])
+    return float(curve[len(curve) // 2])
+
+
+def _between(curve: np.ndarray, too_small: float, too_large: float) -> float:
+    """The next radius to try: the median k-distance between the bounds, else their geometric mean."""
+    inside = curve[(curve > too_small) & (curve < too_large)]
+    if len(inside):
+        return float(inside[len(inside) // 2])
+    if math.isinf(too_large):
+        return 2 * too_small
+    return math.sqrt(max(too_small, 1e-6 * too_large)) * math.sqrt(too_large)
+
+
+def _fault(clustering: Clustering) -> str | None:
+    if clustering.largest_share > _MOST_IN_ONE:
+        return f"the largest cluster held {clustering.largest_share:.1%} of the samples, more than {_MOST_IN_ONE:.0%}"
+    if clustering.noise_share > _MOST_NOISE:
+        return f"{clustering.noise_share:.1%} of the samples were noise, more than {_MOST_NOISE:.0%}"
+    return None
+
+
+def _hopeless(x: Tensor, min_samples: int) -> str | None:
+    """Why no eps can help, if it is plain to see."""
+    if min_samples > len(x):
+        return f"min_samples is {min_samples}, and there are {len(x)} samples"
+    # + 0.0 makes equal bytes of 0.0 and -0.0
+    rows = np.ascontiguousarray((x.cpu().double() + 0.0).numpy())
+    keys = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()
+    repeats = int(np.unique(keys, return_counts=True)[1].max())
+    if repeats >= min_samples and repeats > _MOST_IN_ONE * len(x):
+        return f"{repeats} of {len(x)} samples are identical"
+    return None
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------------
+
+
+def _points(x: Tensor | np.ndarray) -> Tensor:
+    points = x.detach() if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
+    if points.ndim != 2 or (len(points) and not points.shape[1]):
+        raise ValueError(f"x has shape {tuple(points.shape)}; expected (n, d), one row per sample, d at least 1")
+    if points.is_complex():
+        raise ValueError(f"x has dtype {points.dtype}; expected real numbers")
+    if points.is_floating_point() and not torch.isfinite(points).all():
+        bad = int((~torch.isfinite(points)).any(1).sum())
+        raise ValueError(f"x has NaN or infinity in {bad} of {len(points)} rows; expected finite numbers")
+    # Apple's devices have no float64, on which exactness rests
+    return points.cpu() if points.device.type == "mps" else points
+
+
+def _check(eps: float, min_samples: int) -> None:
+    if not 0 < eps < math.inf:
+        raise ValueError(f"eps is {eps}; expected a finite number > 0")
+    if isinstance(min_samples, bool) or not isinstance(min_samples, (int, np.integer)) or min_samples < 1:
+        raise ValueError(f"min_samples is {min_samples!r}; expected a whole number >= 1")
+
+
+def _labels_like(ours: np.ndarray, labels: Tensor | np.ndarray, name: str) -> Tensor:
+    theirs = torch.as_tensor(labels).detach().cpu()
+    if theirs.shape != ours.shape:
+        raise ValueError(f"{name} has shape {tuple(theirs.shape)}; expected {ours.shape}, one label per sample")
+    return theirs.to(torch.int64)
+
+
+def _noise_as_singletons(labels: Tensor) -> Tensor:
+    noise = labels < 0
+    first = int(labels.max()) + 1 if len(labels) else 0
+    return torch.where(noise, first + noise.cumsum(0) - 1, labels)

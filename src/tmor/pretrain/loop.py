@@ -1,0 +1,395 @@
+"""Pre-training, top to bottom: stage 1 learns from motion and video, stage 2 from text as well (T-MOR, METHOD section 2-3)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmor.config import DataConfig, PretrainConfig
+from tmor.errors import CheckpointError, TmorError
+from tmor.model.checkpoint import read_tensors, save_model, write_tensors
+from tmor.model.model import Model, ModelSpec
+from tmor.model.unik import BASE, SMALL
+from tmor.posecap.captions import plain_label
+from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
+from tmor.pretrain.clips import Clips
+from tmor.pretrain.clusters import cluster, diagnostics
+from tmor.pretrain.losses import cluster_nce, paired_nce
+from tmor.pretrain.sampling import SAME_TEXT, Bank, cluster_masks, epoch_order, instance, step_generator
+from tmor.teachers.cache import embed_texts
+from tmor.teachers.huggingface import load_text_teacher
+
+log = logging.getLogger("tmor")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
+
+
+@dataclass
+class _State:
+    """Everything that a resumed run needs, beside the config."""
+
+    model: Model
+    average: Model
+    optimizer: torch.optim.AdamW
+    clusters: Tensor
+    eps: float | None = None
+    epoch: int = 0
+    step: int = 0
+    banks: dict[str, Bank] = field(default_factory=dict)
+
+
+def pretrain(
+    config: PretrainConfig,
+    *,
+    data: Path,
+    out: Path,
+    resume: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Model:
+    """Train a model and write it to ``out/model.safetensors``.
+
+    ``out`` also gets ``config.json``, ``log.jsonl`` (one line per epoch) and ``state.safetensors``, written whole at the end of every
+    epoch: a run that was interrupted at any moment continues from there with ``resume`` and ends with the same weights.
+
+    Args:
+        data: the folder that the config's paths are relative to.
+        out: a folder for this run; it must not hold another run.
+        resume: continue the run that ``out`` holds.
+
+    Raises:
+        TmorError: ``out`` already holds a run (or with ``resume``: one of another config), data are missing or invalid.
+    """
+    torch.manual_seed(config.seed)
+    clips = Clips.from_triplets(read_training_data(config, data), fps=config.fps)
+    if config.text_term and config.text_epochs and not clips.texts:
+        raise TmorError("the config has a text term, but none of its data has text")
+    text_rows, text_alike, spec = _texts(config, clips)
+    model = Model(spec)
+    state = _State(model, copy.deepcopy(model), _optimizer(model, config), clusters=torch.arange(len(clips)))
+    _open_run(out, config, resume)
+    if resume and (out / "state.safetensors").exists():
+        _restore(state, out / "state.safetensors")
+    total = config.self_epochs + config.text_epochs
+    while state.epoch < total:
+        started = time.monotonic()
+        record = _recluster(state, clips, config, progress)
+        record |= _epoch(state, clips, text_rows, text_alike, config, progress)
+        record |= {"epoch": state.epoch, "stage": 1 if state.epoch < config.self_epochs else 2}
+        record["seconds"] = time.monotonic() - started
+        state.epoch += 1
+        _store(state, out / "state.safetensors")
+        _append_log(out / "log.jsonl", record)
+        log.info("%s", record)
+    final = state.average if config.average else state.model
+    _set_means(final, clips, text_rows, config)
+    save_model(final, out / "model.safetensors")
+    return final.eval()
+
+
+def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
+    """The triplets of all data sets of a config; clips in which nobody is seen are left out, counted and logged."""
+    triplets: list[Triplet] = []
+    for entry in config.data:
+        read = read_triplets(
+            data / entry.path,
+            part=entry.part,
+            captions=None if entry.captions is None else data / entry.captions,
+            descriptions=config.descriptions,
+        )
+        if not entry.text:
+            read = [replace(t, texts=(), label=None) for t in read]
+        if entry.depth is not None and config.video_term:
+            read = _with_depth(read, entry, data)
+        seen = [t for t in read if not np.isnan(t.track.keypoints).all()]
+        if len(seen) < len(read):
+            log.warning("%s: %d of %d clips left out, nobody is seen in them", entry.path, len(read) - len(seen), len(read))
+        triplets += seen
+    return triplets
+
+
+def _with_depth(triplets: list[Triplet], entry: DataConfig, data: Path) -> list[Triplet]:
+    from tmor.teachers.depth import embed_depth_file
+
+    assert entry.depth is not None
+    source = Path(entry.path).stem
+    embeddings = {f"{source}/{id}": row for id, row in embed_depth_file(data / entry.depth).items()}
+    return attach_videos(triplets, embeddings)
+
+
+def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, Tensor, ModelSpec]:
+    """Teacher embeddings (k, d) of all texts, which of them say the same (k, k) bool, and the description of the model."""
+    teacher = load_text_teacher(config.teacher)
+    rows = torch.from_numpy(embed_texts(teacher, clips.texts))
+    spec = ModelSpec(
+        name=f"tmor-{config.size}",
+        shape=BASE if config.size == "base" else SMALL,
+        fps=config.fps,
+        clip_frames=config.clip_frames,
+        width=config.width,
+        teacher=config.teacher,
+        teacher_hash=teacher.hash,
+        teacher_width=teacher.width,
+        video_width=clips.videos.shape[1],
+        temperature=config.temperature_text,
+        training={
+            "config": config.as_dict(),
+            "clips": len(clips),
+            "sources": list(clips.source_names),
+            "class_names": sorted({plain_label(name) for name in clips.label_names}),
+            "date": date.today().isoformat(),
+        },
+    )
+    return rows, rows @ rows.T > SAME_TEXT, spec
+
+
+def _optimizer(model: Model, config: PretrainConfig) -> torch.optim.AdamW:
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def _recluster(state: _State, clips: Clips, config: PretrainConfig, progress: Progress) -> dict[str, Any]:
+    """Clusters for this epoch (METHOD section 3), and what to log of them."""
+    if config.clusters is None or state.epoch < max(1, config.clusters.start_epoch):
+        return {}
+    features = embed_clips(state.model, clips, config, progress)
+    found = cluster(features, eps=config.clusters.eps, min_samples=config.clusters.min_samples)
+    record = diagnostics(found, previous=state.clusters.numpy() if state.eps is not None else None, truth=clips.labels.numpy())
+    for move in found.moves:
+        log.warning("clusters: %s", move)
+    state.clusters, state.eps = torch.as_tensor(found.sample_clusters()), found.eps
+    return {**record, "eps": found.eps, "eps_moves": list(found.moves)}
+
+
+@torch.inference_mode()
+def embed_clips(model: Model, clips: Clips, config: PretrainConfig, progress: Progress) -> Tensor:
+    """(n, features) L2-normalised embeddings of all clips without augmentation."""
+    model.eval()
+    rows = []
+    for ids in torch.arange(len(clips)).split(128):
+        progress("embedding", int(ids[0]), len(clips))
+        with _precision(config):
+            rows.append(model.encoder(clips.plain(ids, frames=config.clip_frames)[:, None]).float())
+    return torch.nn.functional.normalize(torch.cat(rows), dim=1)
+
+
+def _epoch(
+    state: _State, clips: Clips, text_rows: Tensor, text_alike: Tensor, config: PretrainConfig, progress: Progress
+) -> dict[str, Any]:
+    """One pass over ``epoch_samples`` clips."""
+    order = epoch_order(
+        clips.sources,
+        count=config.epoch_samples,
+        balance=config.balance,
+        generator=step_generator(config.seed, 1, state.epoch),
+    )
+    batches = [ids for ids in order.split(config.batch) if len(ids) > 1]
+    totals: dict[str, float] = {}
+    state.model.train()
+    stage = 1 if state.epoch < config.self_epochs else 2
+    for done, ids in enumerate(batches):
+        progress(f"stage {stage}, epoch {state.epoch + 1}", done, len(batches))
+        _set_rate(state.optimizer, _rate(state.step, len(batches), config))
+        losses = _losses(state, clips, text_rows, text_alike, ids, config, with_text=stage == 2)
+        loss = torch.stack(list(losses.values())).sum()
+        if not bool(loss.isfinite()):
+            raise FloatingPointError(f"the loss is {float(loss)} at step {state.step}: {losses}")
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), 5.0)
+        state.optimizer.step()
+        state.step += 1
+        _follow(state.average, state.model, min(config.average, state.step / (state.step + 10)))
+        for name, value in losses.items():
+            totals[name] = totals.get(name, 0.0) + float(value.detach()) / len(batches)
+    return {f"loss_{name}": value for name, value in totals.items()} | {"rate": state.optimizer.param_groups[0]["lr"]}
+
+
+def _losses(
+    state: _State,
+    clips: Clips,
+    text_rows: Tensor,
+    text_alike: Tensor,
+    ids: Tensor,
+    config: PretrainConfig,
+    *,
+    with_text: bool,
+) -> dict[str, Tensor]:
+    """L_mm, L_mv and, in stage 2, L_mt of one batch (eq. 4-9); rows that lack a modality are skipped."""
+    generator = step_generator(config.seed, 2, state.step)
+    model = state.model
+    mirrored = torch.rand(len(ids), generator=generator) < config.augment.mirror
+    both = instance(ids, mirrored)
+    views = [
+        clips.augmented(ids, mirrored, frames=config.clip_frames, settings=config.augment, generator=generator)
+        for _ in range(2)
+    ]
+    with _precision(config):
+        # In parts that fit the processor's cache; batch norm sees each part by itself.
+        features = torch.cat([model.encoder(part) for part in torch.cat(views)[:, None].split(64)]).float()
+    assert model.motion_head is not None
+    first, second = model.motion_head(features).chunk(2)
+    losses: dict[str, Tensor] = {}
+    if config.motion_term:
+        losses["motion"] = _term(state, "motion", first, second, both, temperature=config.temperature_motion, config=config)
+    if model.video_head is not None and config.video_term:
+        # A mirrored movement is not what its video shows.
+        there = ~clips.videos[ids].isnan().any(dim=1) & ~mirrored
+        if int(there.sum()) > 1:
+            video = model.video_head(clips.videos[ids[there]])
+            losses["video"] = _term(
+                state, "video", first[there], video, both[there], temperature=config.temperature_motion, config=config
+            )
+    if with_text and config.text_term and model.text_head is not None:
+        texts = clips.random_texts(ids, mirrored, generator)
+        there = texts >= 0
+        if int(there.sum()) > 1:
+            rows = text_rows[texts[there]]
+            noise = torch.randn(rows.shape, generator=generator) * (config.text_noise / math.sqrt(rows.shape[1]))
+            text = model.text_head(torch.nn.functional.normalize(rows + noise, dim=1))
+            keys = clips.key_texts(ids, mirrored)[there]
+            # Both views of a movement answer to its text.
+            for name, motion in (("text", first), ("text_second", second)):
+                losses[name] = 0.5 * _term(
+                    state, "text", motion[there], text, both[there], temperature=config.temperature_text, config=config,
+                    keys=keys, alike=text_alike, push=name == "text_second",
+                )
+    return losses
+
+
+def _term(
+    state: _State,
+    modality: str,
+    x: Tensor,
+    y: Tensor,
+    rows: Tensor,
+    *,
+    temperature: float,
+    config: PretrainConfig,
+    keys: Tensor | None = None,
+    alike: Tensor | None = None,
+    push: bool = True,
+) -> Tensor:
+    """One pair of modalities: the batch in both directions, and its rows against the bank of ``y``."""
+    bank = state.banks.setdefault(modality, Bank.empty(config.bank, y.shape[1]))
+    old_rows, old_y, old_keys = bank.filled()
+    columns, others = torch.cat([rows, old_rows]), torch.cat([y, old_y])
+    positive, negative = cluster_masks(rows, columns, state.clusters)
+    if keys is not None and alike is not None:
+        negative = negative & ~alike[keys][:, torch.cat([keys, old_keys])]
+    n = len(rows)
+    loss = 0.5 * paired_nce(x, y, positive[:, :n], negative[:, :n], temperature=temperature)
+    loss = loss + 0.5 * cluster_nce(x, others, positive, negative, temperature=temperature)
+    if push:
+        bank.push(rows, y, keys)
+    return loss
+
+
+def _precision(config: PretrainConfig):
+    return torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def _rate(step: int, steps_per_epoch: int, config: PretrainConfig) -> float:
+    """The learning rate: linear warm-up, then half a cosine down to zero at the end of the run."""
+    total = steps_per_epoch * (config.self_epochs + config.text_epochs)
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, total - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+@torch.no_grad()
+def _follow(average: Model, model: Model, decay: float) -> None:
+    for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+@torch.inference_mode()
+def _set_means(model: Model, clips: Clips, text_rows: Tensor, config: PretrainConfig) -> None:
+    """What all movements, and all texts, have in common; every data set counts alike."""
+    model.eval()
+    assert model.motion_head is not None
+    motion = model.motion_head(embed_clips(model, clips, config, lambda *_: None))
+    means = [motion[clips.sources == source].mean(dim=0) for source in range(len(clips.source_names))]
+    model.motion_mean.copy_(torch.stack(means).mean(dim=0))
+    if model.text_head is not None and len(text_rows):
+        model.text_mean.copy_(model.text_head(text_rows).mean(dim=0))
+
+
+def _open_run(out: Path, config: PretrainConfig, resume: bool) -> None:
+    """Claim ``out`` for this run, or check that it holds the run that is to be resumed."""
+    file = out / "config.json"
+    text = json.dumps(config.as_dict(), indent=1)
+    if file.exists():
+        if not resume:
+            raise TmorError(f"{out} already holds a run; continue it with --resume, or choose another folder")
+        if json.loads(file.read_text()) != json.loads(text):
+            raise TmorError(f"{out} holds a run of another config; --resume continues only the same one")
+    elif out.exists() and any(out.iterdir()):
+        raise TmorError(f"{out} is not empty and holds no run; choose another folder")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+def _append_log(path: Path, record: dict[str, Any]) -> None:
+    """One line per epoch; a line that a killed run left beyond its last checkpoint is replaced."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if json.loads(line)["epoch"] < record["epoch"]]
+    path.write_text("".join(f"{line}\n" for line in [*kept, json.dumps(record)]))
+
+
+def _store(state: _State, path: Path) -> None:
+    tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
+    tensors |= {f"average.{k}": v.clone() for k, v in state.average.state_dict().items()}
+    for i, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{k}": v for k, v in values.items()}
+    for name, bank in state.banks.items():
+        tensors |= {f"bank.{name}.ids": bank.ids, f"bank.{name}.rows": bank.rows, f"bank.{name}.keys": bank.keys}
+    tensors["clusters"] = state.clusters
+    header = {"kind": "training state", "epoch": state.epoch, "step": state.step, "eps": state.eps}
+    write_tensors(path, tensors, header | {"banks": {name: bank.at for name, bank in state.banks.items()}})
+
+
+def _restore(state: _State, path: Path) -> None:
+    tensors, header = read_tensors(path)
+    if header.get("kind") != "training state":
+        raise CheckpointError(f"{path}: holds {header.get('kind', 'something unknown')}; expected a training state")
+
+    def below(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    state.model.load_state_dict(below("model."))
+    state.average.load_state_dict(below("average."))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in below("optimizer.").items():
+        index, name = key.split(".", 1)
+        slots.setdefault(int(index), {})[name] = value
+    state.optimizer.load_state_dict({**state.optimizer.state_dict(), "state": slots})
+    state.clusters = tensors["clusters"]
+    state.epoch, state.step, state.eps = header["epoch"], header["step"], header["eps"]
+    for name, at in header["banks"].items():
+        bank = below(f"bank.{name}.")
+        state.banks[name] = Bank(bank["ids"], bank["rows"], bank["keys"], at)

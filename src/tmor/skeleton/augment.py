@@ -1,0 +1,99 @@
+"""Seeded augmentation of batches of clips: temporal crop, virtual camera, rotation, mirror, noise, lost joints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.normalize import to_body, view
+
+_MIRROR = list(UNIK17.mirror)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly clips are varied; zero switches a variation off.
+
+    Args:
+        shortest_crop: a temporal crop keeps at least this share of the clip.
+        camera_deg: a virtual camera stands up to this far to either side of a 3D person's front; 0 = right in front.
+        pitch_deg: and up to this far above or below.
+        roll_deg: rotation in the image plane.
+        stretch: 2D clips are widened or narrowed by up to this share, as if seen from a little aside.
+        mirror: share of clips that are mirrored, left and right changing places (drawn by the caller, who mirrors the text).
+        noise: standard deviation of the keypoints' error, in body sizes.
+        lost_joints: share of clips in which some joints are unseen.
+    """
+
+    shortest_crop: float = 0.5
+    camera_deg: float = 100.0
+    pitch_deg: float = 20.0
+    roll_deg: float = 12.0
+    stretch: float = 0.2
+    mirror: float = 0.5
+    noise: float = 0.02
+    lost_joints: float = 0.3
+
+
+def crop_positions(
+    lengths: Tensor, *, frames: int, longest: Tensor, shortest: float, generator: torch.Generator
+) -> Tensor:
+    """Random temporal crops, stretched to ``frames`` frames.
+
+    Args:
+        lengths: (batch,) frames of each clip.
+        longest: (batch,) no crop is longer than this many frames.
+        shortest: a crop keeps at least this share of what it may be.
+
+    Returns:
+        (batch, frames) float: fractional frame indices within each clip.
+    """
+    usable = torch.minimum(lengths, longest).double()
+    share = shortest + (1 - shortest) * torch.rand(len(lengths), generator=generator, dtype=torch.float64)
+    span = (usable * share).clamp(min=2).minimum(lengths.double()) - 1
+    start = (lengths - 1 - span) * torch.rand(len(lengths), generator=generator, dtype=torch.float64)
+    return start[:, None] + span[:, None] * torch.linspace(0, 1, frames, dtype=torch.float64)
+
+
+def augment(
+    x: Tensor, *, is_3d: Tensor, mirrored: Tensor, settings: Augmentation, generator: torch.Generator
+) -> Tensor:
+    """Vary clips and bring them to body-relative 2D.
+
+    Args:
+        x: (batch, frames, 17, 3), y up, NaN = unseen; z is zero for 2D clips.
+        is_3d: (batch,) bool.
+        mirrored: (batch,) bool: these become their mirror image.
+
+    Returns:
+        (batch, frames, 17, 2) as :func:`tmor.skeleton.normalize.to_body` gives.
+    """
+    batch = len(x)
+
+    def uniform(limit: float) -> Tensor:
+        return (2 * torch.rand(batch, generator=generator) - 1) * limit
+
+    x = torch.where(mirrored[:, None, None, None], x[:, :, _MIRROR] * x.new_tensor([-1.0, 1.0, 1.0]), x)
+    seen = view(
+        x,
+        yaw=uniform(math.radians(settings.camera_deg)),
+        pitch=uniform(math.radians(settings.pitch_deg)),
+        distance=2.5 + 6 * torch.rand(batch, generator=generator),
+    )
+    wide = (1 + uniform(settings.stretch))[:, None, None, None] * x.new_tensor([1.0, 0.0]) + x.new_tensor([0.0, 1.0])
+    flat = torch.where(is_3d[:, None, None, None], seen, x[..., :2] * wide)
+    roll = uniform(math.radians(settings.roll_deg))
+    cos, sin = roll.cos()[:, None, None], roll.sin()[:, None, None]
+    flat = torch.stack((flat[..., 0] * cos - flat[..., 1] * sin, flat[..., 0] * sin + flat[..., 1] * cos), dim=-1)
+    clips = torch.rand(batch, 1, 1, 1, generator=generator) < settings.lost_joints
+    joints = torch.rand(batch, 1, x.shape[2], 1, generator=generator) < 0.15
+    flat = flat.masked_fill(clips & joints, torch.nan)
+    body = to_body(flat)
+    if settings.noise:
+        strength = settings.noise * torch.rand(batch, 1, 1, 1, generator=generator)
+        body = body + strength * torch.randn(body.shape, generator=generator)
+    return body

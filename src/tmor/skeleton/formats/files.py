@@ -1,0 +1,133 @@
+"""Opening and writing the containers that several formats share: .npz and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tmor.errors import FormatError, TmorError
+
+
+def read_bytes(path: Path, size: int = -1) -> bytes:
+    """The content of a file that is there and not empty, or its first ``size`` bytes.
+
+    Raises:
+        FormatError: there is no such file, it is a folder, it is empty or can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(size)
+    except FileNotFoundError:
+        raise FormatError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise FormatError(f"{path}: can't be read: {error.strerror}") from error
+    if not content:
+        raise FormatError(f"{path}: the file is empty")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """The content of a UTF-8 text file.
+
+    Raises:
+        FormatError: as :func:`read_bytes`, or the bytes are no text.
+    """
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: byte {error.start} is not UTF-8; expected a text file") from None
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FormatError: as :func:`read_text`, or the text is not (all of) a JSON document.
+    """
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise FormatError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise FormatError(f"{path}: JSON that can't be poses: {error}") from None
+
+
+def numbers(values: Any, *, where: str) -> np.ndarray:
+    """A list of numbers out of JSON as a flat float64 array; null is NaN.
+
+    Raises:
+        FormatError: it is no list of numbers, or one of them is infinite. ``where`` begins the message.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError):
+        array = None
+    if array is None or array.ndim != 1:
+        raise FormatError(f"{where} is {type(values).__name__} {str(values)[:60]}; expected a flat list of numbers")
+    if np.isinf(array).any():
+        raise FormatError(f"{where} holds an infinite number")
+    return array
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz. Pickled objects are refused.
+
+    Raises:
+        FormatError: there is no such file, it is truncated, no .npz, or holds pickled objects.
+    """
+    if not path.is_file():
+        raise FormatError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}; expected an .npz")
+    if path.stat().st_size == 0:
+        raise FormatError(f"{path}: the file is empty")
+    if not zipfile.is_zipfile(path):
+        raise FormatError(f"{path}: not a complete .npz (a zip archive of arrays); the file may be truncated")
+    arrays: dict[str, np.ndarray] = {}
+    name = None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for name in archive.files:
+                array = archive[name]
+                if not isinstance(array, np.ndarray):
+                    raise FormatError(f"{path}: member '{name}' is not an array")
+                arrays[name] = array
+    except (ValueError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        where = "" if name is None else f"array '{name}' "
+        raise FormatError(f"{path}: {where}can't be read: {error}") from error
+    return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, overwrite: bool) -> None:
+    """Write an .npz whole or not at all: a crash leaves what was there before.
+
+    Raises:
+        TmorError: the file exists and ``overwrite`` is False, or its folder does not exist.
+    """
+    if path.exists() and not overwrite:
+        raise TmorError(f"{path}: exists already; pass overwrite=True to replace it")
+    if not path.parent.is_dir():
+        raise TmorError(f"{path}: the folder {path.parent} does not exist")
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            # numpy.savez would take an array called "file" for its own argument
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(draft, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise

@@ -1,0 +1,163 @@
+"""From a track to what the encoder sees: canonical joints, a fixed rate, body-relative coordinates.
+
+The same code runs in training and inference: :func:`prepare` once per track in numpy, :func:`view` and :func:`to_body` on
+batches of clips in torch (differentiable and exportable).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tmor.errors import TmorError
+from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.tracks import Track, sample_at
+
+_AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
+_HEAD, _NOSE, _NECK, _CHEST, _MID_HIP = (_AT[j] for j in ("head", "nose", "neck", "chest", "mid_hip"))
+_SHOULDERS = [_AT["left_shoulder"], _AT["right_shoulder"]]
+_HIPS = [_AT["left_hip"], _AT["right_hip"]]
+
+_LONGEST_GAP_S = 0.5
+_LONGEST_GAP_FRAMES = 8  # where the rate is unknown
+
+
+def prepare(track: Track, *, fps: float) -> np.ndarray:
+    """Canonical joints at the model's rate.
+
+    Layouts differ in where they put neck, chest and mid hip, so these (and the nose) are always taken from shoulders, hips and
+    head where those are seen: every source then looks alike. Gaps of up to half a second (8 frames where the rate is
+    unknown) are interpolated.
+
+    Args:
+        track: any layout with shoulders and hips.
+        fps: the rate to resample to. A track of unknown rate keeps its frames.
+
+    Returns:
+        (frames, 17, 2 | 3) float32, y up, NaN = unseen.
+
+    Raises:
+        TmorError: no joint is seen in any frame.
+        LayoutError: the layout has no shoulders or hips.
+    """
+    x = np.array(track.to(UNIK17).keypoints)
+    if np.isnan(x).all():
+        who = f"track '{track.id}'" if track.id is not None else "the track"
+        raise TmorError(f"{who} has no visible joint in any of its {len(track)} frames")
+    if track.dims == 2:
+        x[..., 1] *= -1
+    for joint, parts in (
+        (_NECK, _SHOULDERS),
+        (_MID_HIP, _HIPS),
+        (_CHEST, _SHOULDERS + _HIPS),
+        (_NOSE, [_HEAD, _NECK]),
+    ):
+        mean = x[:, parts].mean(axis=1)
+        seen = ~np.isnan(mean[:, 0])
+        x[seen, joint] = mean[seen]
+    longest = _LONGEST_GAP_FRAMES if track.fps is None else max(1, round(_LONGEST_GAP_S * track.fps))
+    _bridge_gaps(x, longest)
+    if track.fps is None or math.isclose(track.fps, fps, rel_tol=1e-3):
+        return x
+    count = max(1, round(len(x) * fps / track.fps))
+    return sample_at(x, np.minimum(np.arange(count) * (track.fps / fps), len(x) - 1))
+
+
+def _bridge_gaps(x: np.ndarray, longest: int) -> None:
+    """Interpolate, in place, runs of at most ``longest`` unseen frames between two seen ones, per joint."""
+    unseen = np.isnan(x[..., 0])
+    for joint in np.flatnonzero(unseen.any(axis=0) & ~unseen.all(axis=0)):
+        seen = np.flatnonzero(~unseen[:, joint])
+        for before, after in zip(seen[:-1], seen[1:], strict=True):
+            if 1 < after - before <= longest + 1:
+                weight = (np.arange(1, after - before) / (after - before))[:, None]
+                x[before + 1 : after, joint] = (1 - weight) * x[before, joint] + weight * x[after, joint]
+
+
+def facing(x: Tensor) -> Tensor:
+    """Which way a person faces, as the yaw of the body's forward direction over the clip.
+
+    Args:
+        x: (..., frames, 17, 3), y up, NaN = unseen.
+
+    Returns:
+        (...,) radians about the y axis; 0 = facing +z. 0 where neither shoulders nor hips are seen.
+    """
+    across = (x[..., [_SHOULDERS[0], _HIPS[0]], :] - x[..., [_SHOULDERS[1], _HIPS[1]], :]).nan_to_num()
+    across = across.sum(dim=(-3, -2))  # from the person's right to left; forward is across x up
+    return torch.atan2(-across[..., 2], across[..., 0])
+
+
+def view(x: Tensor, *, yaw: Tensor, pitch: Tensor, distance: Tensor) -> Tensor:
+    """See 3D clips through a camera.
+
+    Args:
+        x: (batch, frames, 17, 3) metres, y up, NaN = unseen.
+        yaw: (batch,) radians the camera stands to the person's left; 0 = the person faces the camera.
+        pitch: (batch,) radians the camera is raised and looks down.
+        distance: (batch,) metres from the body's centre; a large number is an orthographic view.
+
+    Returns:
+        (batch, frames, 17, 2): x right and y up as the camera sees it, in metres at the body's depth.
+    """
+    # A clip whose hips are never seen keeps its own origin.
+    centre = x[:, :, _MID_HIP].nanmean(dim=1).nan_to_num()[:, None, None]
+    turn = facing(x) + yaw
+    cos, sin, flat = turn.cos()[:, None, None], turn.sin()[:, None, None], x - centre
+    right = flat[..., 0] * cos - flat[..., 2] * sin
+    depth = flat[..., 0] * sin + flat[..., 2] * cos  # towards the camera
+    cos, sin = pitch.cos()[:, None, None], pitch.sin()[:, None, None]
+    up = flat[..., 1] * cos - depth * sin
+    depth = flat[..., 1] * sin + depth * cos
+    zoom = distance[:, None, None] / (distance[:, None, None] - depth).clamp(min=0.3)
+    return torch.stack((right * zoom, up * zoom), dim=-1)
+
+
+def to_body(x: Tensor) -> Tensor:
+    """Body-relative coordinates: sideways centred on the mid hip of every frame, upwards on its mean height over the clip.
+
+    So the path along the ground, which a moving camera spoils, is dropped, and rising and falling is kept. The size that
+    divides is the root mean square distance of the joints from the mid hip over the clip: unlike the length of the
+    torso it does not vanish when a body is seen from above.
+
+    Args:
+        x: (..., frames, 17, channels), NaN = unseen.
+
+    Returns:
+        The same shape without NaN: an unseen joint takes its mirror joint's place, or the body's centre.
+    """
+    x = torch.where(x.isnan(), x[..., list(UNIK17.mirror), :], x)
+    hip = x[..., _MID_HIP : _MID_HIP + 1, :]
+    centre = torch.where(hip.isnan(), x.nanmean(dim=-2, keepdim=True), hip)
+    x = x - centre
+    size = x.square().sum(dim=-1).nanmean(dim=(-1, -2)).sqrt().nan_to_num()
+    x = x.nan_to_num()
+    height = centre[..., 1:2]
+    rise = (height - height.nanmean(dim=-3, keepdim=True)).nan_to_num()
+    x[..., 1:2] = x[..., 1:2] + rise
+    return x / torch.where(size > 0, size, 1.0)[..., None, None, None]
+
+
+def stretch(x: np.ndarray, frames: int) -> np.ndarray:
+    """Resample a whole clip to ``frames`` frames by linear interpolation."""
+    return sample_at(x, np.linspace(0, len(x) - 1, frames))
+
+
+def views_of(x: Tensor, yaws: Sequence[float]) -> Tensor:
+    """3D clips from several cameras at a usual height and distance.
+
+    Args:
+        x: (batch, frames, 17, 3).
+        yaws: degrees, as in :func:`view`.
+
+    Returns:
+        (len(yaws), batch, frames, 17, 2).
+    """
+    full = x.new_ones(len(x))
+    return torch.stack(
+        [view(x, yaw=full * math.radians(yaw), pitch=full * 0.1, distance=full * 4.0) for yaw in yaws]
+    )
