@@ -96,10 +96,12 @@ def test_parts_of_a_packed_set(tmp_path):
     assert found.part("not is_test").tolist() == [True, True, False]
     assert found.part("is_train[1]").tolist() == [False, True, False]
     assert found.part("not is_train[0]").tolist() == [False, True, True]
-    for wrong in ("is_train", "is_train[2]", "subject", "is_test[0]", "train!"):
+    assert found.part("subject == 2").tolist() == [False, True, False]
+    assert found.part("style != 1").tolist() == [True, False, False]
+    for wrong in ("is_train", "is_train[2]", "subject", "is_test[0]", "is_test == 1", "train!"):
         with pytest.raises(TmorError) as error:
             found.part(wrong)
-        parts = "its parts are is_train[0], is_train[1], is_test"
+        parts = "its parts are is_train[0], is_train[1], is_test, subject == 1, style == 0"
         assert str(error.value) == f"set 'mine' has no part '{wrong}'; {parts}"
 
 
@@ -190,6 +192,11 @@ def test_untrimmed_recordings(tmp_path):
         ({"segments": [[0, 5, 0, 1]]}, "segments, class column, holds 5 at 0; expected 0 to 1, by class_names"),
         ({"frame_label": [0, 0, 0, 0, 0, 9]}, "frame_label holds 9 at 5; expected -1 to 1, by class names"),
         ({"timestamp_ms": [0, 1, 5, 5, 6, 7]}, "timestamp_ms[2] is 5 and timestamp_ms[3] is 5; expected times to"),
+        (
+            {"offsets": [0, 4, 5, 6], "timestamp_ms": [0, 1, 2, 1e15, 6, 7]},
+            "timestamp_ms of sequence 0 runs from 0 to 1e+15 in 4 frames; expected times in milliseconds",
+        ),
+        ({"class_names": 7}, "class_names has shape (); expected one name per class"),
         ({"joint_names": [*"abcdefghijklmnopqrst"], "edges": [[0, 20]]}, "edges holds 20 at 1; expected 0 to 19"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The embedded sample motions: rigid bones, feet on the floor, human speeds, the right hand, the same bits every time."""
+"""The embedded sample motions: rigid bones, planted feet, human speeds, the leading hand, the same bits every time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,7 @@ from tmor.skeleton.sample import ACTIONS, sample_set, sample_track
 from tmor.skeleton.tracks import Track
 
 STYLES = range(4)
-ONE_HANDED = (
-    "wave with one hand",
-    "drink",
-    "phone call",
-    "knock on a door",
-    "throw",
-    "pick something up from the floor",
-)
+ONE_HANDED = ("wave with one hand", "drink", "phone call", "knock on a door", "throw")
 RESTING_FEET = (
     *("wave with one hand", "clap", "raise both arms", "arm circles", "sit down", "stand up", "squat", "bow", "drink"),
     *("pick something up from the floor", "phone call", "knock on a door", "push-up", "sit-up"),
@@ -91,8 +84,8 @@ def test_speeds_are_human(action: str) -> None:
 
 
 @every_action
-def test_knees_bend_forward_and_elbows_do_not_lock_inside_out(action: str) -> None:
-    # The knee lies ahead of the line from hip to ankle, "ahead" being the pelvis' own.
+def test_knees_bend_forward(action: str) -> None:
+    # The knee lies ahead of the line from hip to ankle, or above it, as the trunk sees it.
     for style in STYLES:
         track = performed(action, style)
         left = joint(track, "left_hip") - joint(track, "right_hip")
@@ -120,8 +113,7 @@ def test_a_walker_plants_each_foot_while_it_is_down() -> None:
     for ankle in (joint(track, "left_ankle"), joint(track, "right_ankle")):
         down = ankle[:-1, 1] < ankle[:, 1].min() + 0.002
         assert down.mean() > 0.2
-        # 5 cm/s; the hips move at over a metre per second.
-        assert (np.linalg.norm(np.diff(ankle, axis=0), axis=1)[down] * 30).max() < 0.35
+        assert (np.linalg.norm(np.diff(ankle, axis=0), axis=1)[down] * 30).max() < 0.2  # metres per second
 
 
 def test_hands_stay_on_the_floor_in_a_push_up() -> None:
@@ -209,7 +201,7 @@ def test_unknown_names_are_errors_that_list_what_there_is() -> None:
     with pytest.raises(TmorError) as error:
         sample_track("fly")
     assert str(error.value) == f"no sample motion 'fly'; there are: {', '.join(ACTIONS)}"
-    with pytest.raises(TmorError, match="^sample motions have no style 4; expected 0 to 3$"):
+    with pytest.raises(TmorError, match=r"^sample motions have no style 4; expected 0 to 3$"):
         sample_track("bow", style=4)
-    with pytest.raises(TmorError, match="^sample motions have no body -1; expected 0 to 3$"):
+    with pytest.raises(TmorError, match=r"^sample motions have no body -1; expected 0 to 3$"):
         sample_track("bow", body=-1)

@@ -10,13 +10,39 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tmor.errors import ConfigError
-from tmor.skeleton.augment import Augmentation
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
+Strength = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly clips are varied; zero switches a variation off.
+
+    Args:
+        shortest_crop: a temporal crop keeps at least this share of the clip.
+        camera_deg: a virtual camera stands up to this far to either side of a 3D person's front; 0 = right in front.
+        pitch_deg: and up to this far above or below.
+        roll_deg: rotation in the image plane.
+        stretch: 2D clips are widened or narrowed by up to this share, as if seen from a little aside.
+        mirror: share of clips that are mirrored, left and right changing places (drawn by the caller, who mirrors the text).
+        noise: standard deviation of the keypoints' error, in body sizes.
+        lost_joints: share of clips in which some joints are unseen.
+    """
+
+    __pydantic_config__ = _STRICT
+    shortest_crop: Annotated[float, Field(gt=0, le=1)] = 0.5
+    camera_deg: Strength = 100.0
+    pitch_deg: Strength = 20.0
+    roll_deg: Strength = 12.0
+    stretch: Share = 0.2
+    mirror: Share = 0.5
+    noise: Strength = 0.02
+    lost_joints: Share = 0.3
 
 
 @dataclass(frozen=True)
@@ -75,6 +101,7 @@ class PretrainConfig:
         learning_rate, weight_decay: of AdamW; the rate warms up for ``warmup`` steps and falls as a cosine to zero.
         temperature_motion, temperature_text: divide the similarities of the motion-motion and motion-text terms (video as
             motion).
+        plain_text: share of clips that are paired with their plainest text alone; the others with a mixture of all of theirs.
         text_noise: standard deviation of noise on the teacher's text embeddings, relative to their length.
         motion_term, video_term, text_term: which terms of the loss are on.
         clusters: None: no clusters, every sample is its own.
@@ -87,14 +114,14 @@ class PretrainConfig:
     __pydantic_config__ = _STRICT
     data: Annotated[tuple[DataConfig, ...], Field(min_length=1)]
     size: Literal["base", "small"] = "small"
-    seed: Count = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     clip_frames: Annotated[int, Field(ge=4)] = 32
     fps: Annotated[float, Field(gt=0)] = 15.0
     teacher: str = "offline"
     width: Positive = 256
     self_epochs: Count = 5
     text_epochs: Count = 15
-    epoch_samples: Positive = 8192
+    epoch_samples: Annotated[int, Field(ge=2)] = 8192
     balance: Share = 0.5
     batch: Annotated[int, Field(ge=2)] = 128
     bank: Count = 1024
@@ -103,6 +130,7 @@ class PretrainConfig:
     warmup: Count = 100
     temperature_motion: Annotated[float, Field(gt=0)] = 0.1
     temperature_text: Annotated[float, Field(gt=0)] = 0.07
+    plain_text: Share = 0.3
     text_noise: Annotated[float, Field(ge=0)] = 0.3
     motion_term: bool = True
     video_term: bool = True
@@ -151,6 +179,10 @@ def pretrain_config(values: dict[str, Any], *, source: str = "config") -> Pretra
             key = ".".join(map(str, problem["loc"]))
             if problem["type"] == "unexpected_keyword_argument":
                 lines.append(f"unknown key '{key}'")
+            elif problem["type"] == "missing":
+                lines.append(f"key '{key}' is missing")
             else:
                 lines.append(f"'{key}' is {problem['input']!r}: {problem['msg']}")
         raise ConfigError(f"{source}: " + "; ".join(lines)) from None
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None

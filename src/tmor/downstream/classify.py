@@ -17,12 +17,12 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from tmor.downstream.benchmarks import Benchmark
 from tmor.downstream.metrics import accuracy, mean_class_accuracy
+from tmor.config import Augmentation
 from tmor.errors import TmorError
 from tmor.model.model import Model
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import step_generator
-from tmor.skeleton.augment import Augmentation
 
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 

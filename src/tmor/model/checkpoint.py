@@ -82,9 +82,17 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: dict[
     Raises:
         OSError: the disk is full or the folder can't be written; the draft is removed.
     """
+    write_whole(path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {_KEY: json.dumps(header)}))
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file; whatever was at ``path`` stays whole until the new file is.
+
+    Raises:
+        OSError: as :func:`write_tensors`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {_KEY: json.dumps(header)})
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -181,28 +181,30 @@ class Model(nn.Module):
         with torch.inference_mode():
             return F.normalize(self.motion_head(torch.from_numpy(features)) - self.motion_mean, dim=1).numpy()
 
-    def project_texts(self, texts: Sequence[str]) -> np.ndarray:
+    def project_texts(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> np.ndarray:
         """Embeddings of texts in the space of movements, less what all texts have in common.
+
+        Args:
+            texts: one text each, or several that speak together, as one mean.
 
         Returns:
             (len(texts), width) float32, L2-normalised.
         """
         if self.text_head is None:
             raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
+        groups = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+        rows = torch.from_numpy(embed_texts(self.teacher, [text for group in groups for text in group]))
+        means = torch.stack([part.mean(dim=0) for part in rows.split([len(group) for group in groups])])
         with torch.inference_mode():
-            rows = torch.from_numpy(np.array(embed_texts(self.teacher, texts), dtype=np.float32))
-            return F.normalize(self.text_head(rows) - self.text_mean, dim=1).numpy()
+            return F.normalize(self.text_head(F.normalize(means, dim=1)) - self.text_mean, dim=1).numpy()
 
     def project_labels(self, labels: Sequence[str], *, descriptions: bool = True) -> np.ndarray:
-        """One embedding per label: the mean of those of its texts (:func:`tmor.posecap.captions.describe`).
+        """One embedding per label, of all its texts together (:func:`tmor.posecap.captions.describe`).
 
         Returns:
             (len(labels), width) float32, L2-normalised.
         """
-        texts = [describe(label) if descriptions else describe(label)[:1] for label in labels]
-        rows = self.project_texts([text for group in texts for text in group])
-        means = np.stack([part.mean(axis=0) for part in np.split(rows, np.cumsum([len(g) for g in texts])[:-1])])
-        return means / np.linalg.norm(means, axis=1, keepdims=True).clip(min=1e-12)
+        return self.project_texts([describe(label) if descriptions else describe(label)[:1] for label in labels])
 
     def classify(self, tracks: Sequence[Track], labels: Sequence[str] | None = None) -> Prediction:
         """Which of the labels each track shows.

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 class ProjectionHead(nn.Module):
     """A two-layer perceptron whose output is L2-normalised.
 
+    The input is standardised per feature first: what all movements (or all texts) have in common would otherwise outweigh
+    what tells them apart.
+
     Args:
         width_in: width of the encoder's embedding.
         width: width of the common space.
@@ -16,8 +19,13 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width_in, width), nn.GELU(), nn.Linear(width, width))
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(width_in), nn.Linear(width_in, width), nn.GELU(), nn.Linear(width, width)
+        )
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., width_in) -> (..., width), of length 1."""
+        """(n, width_in) -> (n, width), of length 1."""
         return F.normalize(self.layers(x), dim=-1)

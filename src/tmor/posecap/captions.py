@@ -26,7 +26,7 @@ _SWAP = {
     "counter clockwise": "clockwise",
 }
 _SIDED = re.compile(
-    r"(?<![\w-])(?:counter[ -]clockwise|anti-clockwise|" + "|".join(sorted(_SWAP, key=len, reverse=True)) + r")(?!\w)",
+    r"(?<!\w)(?:counter[ -]clockwise|anti-clockwise|" + "|".join(sorted(_SWAP, key=len, reverse=True)) + r")(?!\w)",
     re.IGNORECASE,
 )
 

@@ -90,14 +90,25 @@ def _pieces(packed: PackedSet, i: int, track: Track) -> list[tuple[str, Track, i
         fps = track.fps or 30.0
         pieces = []
         for n, row in enumerate(rows):
-            start = max(0, int(row[1] - _BEFORE_TAG_S * fps))
-            stop = min(len(track), int(row[1] + _AFTER_TAG_S * fps) + 1)
+            at = _frame(packed, i, track, int(row[1]))
+            start = max(0, int(at - _BEFORE_TAG_S * fps))
+            stop = min(len(track), int(at + _AFTER_TAG_S * fps) + 1)
             pieces.append((f"@{n}", track.frames(start, stop), int(row[2]) if len(row) > 2 else label))
         return pieces
     if packed.segments is not None:
         rows = packed.segments[packed.segments[:, 0] == i]
-        return [(f"@{n}", track.frames(int(a), int(b)), int(k)) for n, (_, k, a, b) in enumerate(rows)]
+        return [
+            (f"@{n}", track.frames(_frame(packed, i, track, a), _frame(packed, i, track, b - 1) + 1), k)
+            for n, (_, k, a, b) in enumerate(rows.tolist())
+        ]
     return [("", track, label)]
+
+
+def _frame(packed: PackedSet, i: int, track: Track, frame: int) -> int:
+    """Which frame of the track a frame of sequence i became: where times are irregular, the track has a rate of its own."""
+    if packed.times_s is None or track.fps is None:
+        return frame
+    return min(round((packed.times_s[packed.offsets[i] + frame] - track.start_s) * track.fps), len(track) - 1)
 
 
 def _captioned(packed: PackedSet, keep: np.ndarray, path: Path) -> list[Triplet]:

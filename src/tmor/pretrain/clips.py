@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tmor.config import Augmentation
 from tmor.errors import TmorError
 from tmor.posecap.captions import mirror_text
 from tmor.posecap.triplets import Triplet
-from tmor.skeleton.augment import Augmentation, augment, crop_positions
+from tmor.skeleton.augment import augment, crop_positions
 from tmor.skeleton.normalize import prepare, to_body, views_of
 
 _LONGEST_S = 5.0
@@ -117,12 +118,24 @@ class Clips:
         flat = torch.where(self.is_3d[ids][:, None, None, None], views_of(x, [0.0])[0], x[..., :2])
         return to_body(flat)
 
-    def random_texts(self, ids: Tensor, mirrored: Tensor, generator: torch.Generator) -> Tensor:
-        """(b,) one of each clip's texts at random, the mirror image's where it is mirrored; -1 = it has none."""
-        count = (self.text_ids[ids] >= 0).sum(dim=1)
-        chosen = (torch.rand(len(ids), generator=generator) * count).long().clamp(max=self.text_ids.shape[1] - 1)
-        text = self.text_ids[ids, chosen]
-        return torch.where(mirrored & (text >= 0), self.mirrored[text], text)
+    def text_weights(self, ids: Tensor, mirrored: Tensor, *, plain: float, generator: torch.Generator) -> Tensor:
+        """How much each text says about each clip this time: a random mixture of the clip's texts.
+
+        Args:
+            mirrored: (b,) bool: the texts are those of the mirror image.
+            plain: share of clips for which the plainest text speaks alone.
+
+        Returns:
+            (b, k) float32; rows sum to 1, or to 0 where the clip has no text.
+        """
+        texts = self.text_ids[ids]
+        there = texts >= 0
+        weight = torch.empty(texts.shape).exponential_(generator=generator) * there
+        alone = torch.rand(len(ids), generator=generator) < plain
+        weight[alone] = torch.eye(1, texts.shape[1]) * there[alone]
+        weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        texts = torch.where(mirrored[:, None] & there, self.mirrored[texts], texts).clamp(min=0)
+        return torch.zeros(len(ids), len(self.texts)).scatter_add(1, texts, weight)
 
     def key_texts(self, ids: Tensor, mirrored: Tensor) -> Tensor:
         """(b,) the plainest text of each clip, which says whether two clips say the same; -1 = it has none."""

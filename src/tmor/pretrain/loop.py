@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tmor.config import DataConfig, PretrainConfig
 from tmor.errors import CheckpointError, TmorError
-from tmor.model.checkpoint import read_tensors, save_model, write_tensors
+from tmor.model.checkpoint import read_tensors, save_model, write_tensors, write_whole
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BASE, SMALL
 from tmor.posecap.captions import plain_label
@@ -74,8 +74,7 @@ def pretrain(
     """
     torch.manual_seed(config.seed)
     clips = Clips.from_triplets(read_training_data(config, data), fps=config.fps)
-    if config.text_term and config.text_epochs and not clips.texts:
-        raise TmorError("the config has a text term, but none of its data has text")
+    _check_terms(config, clips)
     text_rows, text_alike, spec = _texts(config, clips)
     model = Model(spec)
     state = _State(model, copy.deepcopy(model), _optimizer(model, config), clusters=torch.arange(len(clips)))
@@ -90,8 +89,9 @@ def pretrain(
         record |= {"epoch": state.epoch, "stage": 1 if state.epoch < config.self_epochs else 2}
         record["seconds"] = time.monotonic() - started
         state.epoch += 1
-        _store(state, out / "state.safetensors")
+        # The log first: when killed in between, the epoch is run again and its line replaced; else it would lack for good.
         _append_log(out / "log.jsonl", record)
+        _store(state, out / "state.safetensors")
         log.info("%s", record)
     final = state.average if config.average else state.model
     _set_means(final, clips, text_rows, config)
@@ -118,6 +118,19 @@ def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
             log.warning("%s: %d of %d clips left out, nobody is seen in them", entry.path, len(read) - len(seen), len(read))
         triplets += seen
     return triplets
+
+
+def _check_terms(config: PretrainConfig, clips: Clips) -> None:
+    """Raise a TmorError where a stage would have nothing to learn from."""
+    if config.text_term and config.text_epochs and not clips.texts:
+        raise TmorError("the config has a text term, but none of its data has text")
+    if config.motion_term or (config.video_term and clips.videos.shape[1]):
+        return
+    why = "motion_term is false, and video_term is false or none of the data has video"
+    if config.self_epochs:
+        raise TmorError(f"stage 1 has nothing to learn from: {why}; set self_epochs to 0")
+    if not config.text_term:
+        raise TmorError(f"stage 2 has nothing to learn from: text_term and {why}")
 
 
 def _with_depth(triplets: list[Triplet], entry: DataConfig, data: Path) -> list[Triplet]:
@@ -205,6 +218,9 @@ def _epoch(
         progress(f"stage {stage}, epoch {state.epoch + 1}", done, len(batches))
         _set_rate(state.optimizer, _rate(state.step, len(batches), config))
         losses = _losses(state, clips, text_rows, text_alike, ids, config, with_text=stage == 2)
+        if not losses:  # none of these clips has what the terms need
+            state.step += 1
+            continue
         loss = torch.stack(list(losses.values())).sum()
         if not bool(loss.isfinite()):
             raise FloatingPointError(f"the loss is {float(loss)} at step {state.step}: {losses}")
@@ -255,13 +271,14 @@ def _losses(
                 state, "video", first[there], video, both[there], temperature=config.temperature_motion, config=config
             )
     if with_text and config.text_term and model.text_head is not None:
-        texts = clips.random_texts(ids, mirrored, generator)
-        there = texts >= 0
+        keys = clips.key_texts(ids, mirrored)
+        there = keys >= 0
         if int(there.sum()) > 1:
-            rows = text_rows[texts[there]]
+            keys = keys[there]
+            weights = clips.text_weights(ids[there], mirrored[there], plain=config.plain_text, generator=generator)
+            rows = torch.nn.functional.normalize(weights @ text_rows, dim=1)
             noise = torch.randn(rows.shape, generator=generator) * (config.text_noise / math.sqrt(rows.shape[1]))
             text = model.text_head(torch.nn.functional.normalize(rows + noise, dim=1))
-            keys = clips.key_texts(ids, mirrored)[there]
             # Both views of a movement answer to its text.
             for name, motion in (("text", first), ("text_second", second)):
                 losses[name] = 0.5 * _term(
@@ -345,20 +362,25 @@ def _open_run(out: Path, config: PretrainConfig, resume: bool) -> None:
     if file.exists():
         if not resume:
             raise TmorError(f"{out} already holds a run; continue it with --resume, or choose another folder")
-        if json.loads(file.read_text()) != json.loads(text):
+        try:
+            same = json.loads(file.read_text()) == json.loads(text)
+        except ValueError:  # somebody else's file
+            same = False
+        if not same:
             raise TmorError(f"{out} holds a run of another config; --resume continues only the same one")
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and not out.is_dir():
+        raise TmorError(f"{out} is a file; choose another folder")
+    elif out.exists() and not all(path.name.startswith(".") for path in out.iterdir()):
         raise TmorError(f"{out} is not empty and holds no run; choose another folder")
     else:
-        out.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        write_whole(file, text.encode())
 
 
 def _append_log(path: Path, record: dict[str, Any]) -> None:
     """One line per epoch; a line that a killed run left beyond its last checkpoint is replaced."""
     lines = path.read_text().splitlines() if path.exists() else []
     kept = [line for line in lines if json.loads(line)["epoch"] < record["epoch"]]
-    path.write_text("".join(f"{line}\n" for line in [*kept, json.dumps(record)]))
+    write_whole(path, "".join(f"{line}\n" for line in [*kept, json.dumps(record)]).encode())
 
 
 def _store(state: _State, path: Path) -> None:

@@ -29,7 +29,9 @@ def cluster_nce(
     if not bool(positive.any(dim=1).all()):
         row = int((~positive.any(dim=1)).nonzero()[0])
         raise ValueError(f"row {row} of positive is empty; expected at least its own pair")
-    similarity = (x @ y.T).float() / temperature
+    similarity = x @ y.T
+    # At least single precision: 16-bit logits would be too coarse.
+    similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32)) / temperature
     align = similarity.masked_fill(~positive, -torch.inf).logsumexp(dim=1)
     total = (similarity + (positive + negative.float()).log()).logsumexp(dim=1)
     return (total - align).mean()

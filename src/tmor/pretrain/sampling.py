@@ -88,10 +88,12 @@ class Bank:
     def push(self, ids: Tensor, rows: Tensor, keys: Tensor | None = None) -> None:
         if not len(self.ids):
             return
-        where = (self.at + torch.arange(len(ids))) % len(self.ids)
-        self.ids[where], self.rows[where] = ids, rows.detach().float()
+        # Of more rows than there is room for, the newest: which of two writes to one place wins, torch leaves open.
+        newest = slice(-len(self.ids), None)
+        where = ((self.at + torch.arange(len(ids))) % len(self.ids))[newest]
+        self.ids[where], self.rows[where] = ids[newest], rows[newest].detach().float()
         if keys is not None:
-            self.keys[where] = keys
+            self.keys[where] = keys[newest]
         self.at = int((self.at + len(ids)) % len(self.ids))
 
     def filled(self) -> tuple[Tensor, Tensor, Tensor]:

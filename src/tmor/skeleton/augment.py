@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from tmor.config import Augmentation
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import to_body, view
 
 _MIRROR = list(UNIK17.mirror)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How strongly clips are varied; zero switches a variation off.
-
-    Args:
-        shortest_crop: a temporal crop keeps at least this share of the clip.
-        camera_deg: a virtual camera stands up to this far to either side of a 3D person's front; 0 = right in front.
-        pitch_deg: and up to this far above or below.
-        roll_deg: rotation in the image plane.
-        stretch: 2D clips are widened or narrowed by up to this share, as if seen from a little aside.
-        mirror: share of clips that are mirrored, left and right changing places (drawn by the caller, who mirrors the text).
-        noise: standard deviation of the keypoints' error, in body sizes.
-        lost_joints: share of clips in which some joints are unseen.
-    """
-
-    shortest_crop: float = 0.5
-    camera_deg: float = 100.0
-    pitch_deg: float = 20.0
-    roll_deg: float = 12.0
-    stretch: float = 0.2
-    mirror: float = 0.5
-    noise: float = 0.02
-    lost_joints: float = 0.3
 
 
 def crop_positions(

@@ -155,7 +155,7 @@ class Layout:
         )
 
     def _bones_by_name(self, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-        where = {name: joint for name, joint in zip(names, self.joints, strict=True)}
+        where = dict(zip(names, self.joints, strict=True))
         bones = []
         for name in names:
             parent = _PARENT.get(name)
@@ -166,6 +166,8 @@ class Layout:
         extra = []
         if "neck" not in where:
             extra += [_SHOULDERS, ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip")]
+            top = "head" if "head" in where else "nose"
+            extra += [(top, "left_shoulder"), (top, "right_shoulder")]
         if "mid_hip" not in where:
             extra += [_HIPS]
             if "neck" in where:

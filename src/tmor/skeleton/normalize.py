@@ -71,11 +71,14 @@ def _bridge_gaps(x: np.ndarray, longest: int) -> None:
     """Interpolate, in place, runs of at most ``longest`` unseen frames between two seen ones, per joint."""
     unseen = np.isnan(x[..., 0])
     for joint in np.flatnonzero(unseen.any(axis=0) & ~unseen.all(axis=0)):
-        seen = np.flatnonzero(~unseen[:, joint])
-        for before, after in zip(seen[:-1], seen[1:], strict=True):
-            if 1 < after - before <= longest + 1:
-                weight = (np.arange(1, after - before) / (after - before))[:, None]
-                x[before + 1 : after, joint] = (1 - weight) * x[before, joint] + weight * x[after, joint]
+        seen, at = np.flatnonzero(~unseen[:, joint]), np.flatnonzero(unseen[:, joint])
+        at = at[(at > seen[0]) & (at < seen[-1])]
+        following = np.searchsorted(seen, at)
+        before, after = seen[following - 1], seen[following]
+        short = after - before <= longest + 1
+        at, before, after = at[short], before[short], after[short]
+        weight = ((at - before) / (after - before))[:, None]
+        x[at, joint] = (1 - weight) * x[before, joint] + weight * x[after, joint]
 
 
 def facing(x: Tensor) -> Tensor:
@@ -107,14 +110,16 @@ def view(x: Tensor, *, yaw: Tensor, pitch: Tensor, distance: Tensor) -> Tensor:
     # A clip whose hips are never seen keeps its own origin.
     centre = x[:, :, _MID_HIP].nanmean(dim=1).nan_to_num()[:, None, None]
     turn = facing(x) + yaw
-    cos, sin, flat = turn.cos()[:, None, None], turn.sin()[:, None, None], x - centre
+    # NaN takes no part in the arithmetic, or it would spread through the gradients.
+    unseen = x[..., :1].isnan()
+    cos, sin, flat = turn.cos()[:, None, None], turn.sin()[:, None, None], (x - centre).masked_fill(unseen, 0.0)
     right = flat[..., 0] * cos - flat[..., 2] * sin
     depth = flat[..., 0] * sin + flat[..., 2] * cos  # towards the camera
     cos, sin = pitch.cos()[:, None, None], pitch.sin()[:, None, None]
     up = flat[..., 1] * cos - depth * sin
     depth = flat[..., 1] * sin + depth * cos
     zoom = distance[:, None, None] / (distance[:, None, None] - depth).clamp(min=0.3)
-    return torch.stack((right * zoom, up * zoom), dim=-1)
+    return torch.stack((right * zoom, up * zoom), dim=-1).masked_fill(unseen, torch.nan)
 
 
 def to_body(x: Tensor) -> Tensor:
@@ -134,12 +139,15 @@ def to_body(x: Tensor) -> Tensor:
     hip = x[..., _MID_HIP : _MID_HIP + 1, :]
     centre = torch.where(hip.isnan(), x.nanmean(dim=-2, keepdim=True), hip)
     x = x - centre
-    size = x.square().sum(dim=-1).nanmean(dim=(-1, -2)).sqrt().nan_to_num()
+    # NaN takes no part in the arithmetic, or it would spread through the gradients.
+    squares = x.nan_to_num().square().sum(dim=-1).masked_fill(x.isnan().any(dim=-1), torch.nan)
+    square = squares.nanmean(dim=(-1, -2))
+    size = torch.where(square > 0, square, 1.0).sqrt()
     x = x.nan_to_num()
     height = centre[..., 1:2]
     rise = (height - height.nanmean(dim=-3, keepdim=True)).nan_to_num()
     x[..., 1:2] = x[..., 1:2] + rise
-    return x / torch.where(size > 0, size, 1.0)[..., None, None, None]
+    return x / size[..., None, None, None]
 
 
 def stretch(x: np.ndarray, frames: int) -> np.ndarray:

@@ -96,7 +96,8 @@ class Track:
         grid = times[0] + np.arange(int((times[-1] - times[0]) * fps + 1e-6) + 1) / fps
         position = np.interp(grid, times, np.arange(len(times)))
         resampled = sample_at(points, position)
-        resampled[np.append(steps, 0)[position.astype(int)] > 0.5] = np.nan
+        before = position.astype(int)
+        resampled[(np.append(steps, 0)[before] > 0.5) & (position > before)] = np.nan
         return cls(resampled, find_layout(layout), fps, start_s=float(times[0]), id=id)
 
     def __len__(self) -> int:

@@ -124,7 +124,9 @@ def _numbered(name: Any) -> tuple[str, int | None]:
 def _places(path: Path, content: dict[str, Any]) -> dict[Any, tuple[str, int]]:
     """Image id -> its video and its frame in it, counted from 0."""
     images = content.get("images")
-    if not isinstance(images, list) or not all(isinstance(image, dict) and "id" in image for image in images):
+    if not isinstance(images, list) or not all(
+        isinstance(image, dict) and isinstance(image.get("id"), int | str) for image in images
+    ):
         raise FormatError(f"{path}: no list 'images' whose entries have an 'id'; expected COCO annotations")
     videos: dict[str, list[tuple[Any, Any]]] = {}
     for image in images:

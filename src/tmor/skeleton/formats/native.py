@@ -71,6 +71,9 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Track]:
         layouts = [
             Layout(own["name"], tuple(own["joints"]), tuple(map(tuple, own["bones"]))) for own in header["layouts"]
         ]
+        for name, array in arrays.items():
+            if name.startswith(("keypoints_", "scores_")) and array.dtype.kind != "f":
+                raise FormatError(f"{path}: {name} has type {array.dtype}; expected float32")
         return [
             Track(
                 arrays[f"keypoints_{i}"],
@@ -82,6 +85,8 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Track]:
             )
             for i, own in enumerate(header["tracks"])
         ]
+    except FormatError:
+        raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: tmor_tracks or its arrays are damaged: {type(error).__name__} {error}") from error
     except TmorError as error:

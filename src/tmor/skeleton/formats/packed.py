@@ -35,6 +35,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from numpy.typing import ArrayLike
 
 from tmor.errors import FormatError, LayoutError, TmorError
 from tmor.skeleton.formats.files import read_arrays, write_arrays
+from tmor.skeleton.formats.persons import MAX_FRAMES, person_id
 from tmor.skeleton.layouts import LAYOUTS, Layout
 from tmor.skeleton.tracks import Track
 
@@ -115,7 +117,7 @@ class PackedSet:
             own = points[:, person]
             if person and np.isnan(own).any(axis=-1).all():
                 continue
-            id = f"{self.ids[i]}#{person}" if person else self.ids[i]
+            id = person_id(self.ids[i], person)
             if self.times_s is None:
                 tracks.append(Track(own, self.layout, self.fps, id=id))
             else:
@@ -126,8 +128,8 @@ class PackedSet:
         """Which sequences belong to a part of the set.
 
         Args:
-            name: a boolean column (``is_train``), one column of a wider one (``is_train[1]``), or the complement of
-                either (``not is_train``).
+            name: a boolean column (``is_train``), one column of a wider one (``is_train[1]``), the complement of either
+                (``not is_train``), or an integer column compared with a number (``fold == 0``, ``subject != 4``).
 
         Returns:
             (n,) bool.
@@ -135,6 +137,14 @@ class PackedSet:
         Raises:
             TmorError: there is no such column; the message lists those that there are.
         """
+        compared = re.fullmatch(r"(\w+) (==|!=) (-?\d+)", name)
+        if (
+            compared
+            and (column := self.columns.get(compared[1])) is not None
+            and column.dtype.kind in "iu"
+            and column.ndim == 1
+        ):
+            return (column == int(compared[3])) == (compared[2] == "==")
         found = re.fullmatch(r"(not )?(\w+)(?:\[(\d+)\])?", name)
         column = self.columns.get(found[2]) if found else None
         index = int(found[3]) if found and found[3] else None
@@ -149,6 +159,8 @@ class PackedSet:
         for key, array in self.columns.items():
             if array.dtype == bool:
                 parts += [key] if array.ndim == 1 else [f"{key}[{k}]" for k in range(array.shape[1])]
+            elif array.dtype.kind in "iu" and array.ndim == 1:
+                parts.append(f"{key} == {array[0]}")
         raise TmorError(f"set '{self.name}' has no part '{name}'; its parts are {', '.join(parts) or 'none'}")
 
 
@@ -177,7 +189,7 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> PackedSet:
     points = _points(path, arrays)
     offsets = _offsets(path, arrays["offsets"], frames=len(points))
     n, lengths = len(offsets) - 1, np.diff(offsets)
-    label_key, class_names = _class_names(arrays)
+    label_key, class_names = _class_names(path, arrays)
     k = len(class_names) or None
 
     labels = None
@@ -393,15 +405,26 @@ def _times(path: Path, arrays: Mapping[str, np.ndarray], offsets: np.ndarray) ->
             f"{path}: timestamp_ms[{i}] is {times[i] * 1000:g} and timestamp_ms[{i + 1}] is {times[i + 1] * 1000:g}; "
             "expected times to increase within a sequence"
         )
+    for i, (start, stop) in enumerate(pairwise(offsets)):
+        own = times[start:stop]
+        if len(own) > 1 and own[-1] - own[0] > MAX_FRAMES * np.median(np.diff(own)):
+            raise FormatError(
+                f"{path}: timestamp_ms of sequence {i} runs from {own[0] * 1000:g} to {own[-1] * 1000:g} "
+                f"in {len(own)} frames; expected times in milliseconds"
+            )
     return times
 
 
-def _class_names(arrays: Mapping[str, np.ndarray]) -> tuple[str | None, tuple[str, ...]]:
+def _class_names(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str | None, tuple[str, ...]]:
     """The key of the frame labels, if any, and the names of the classes."""
     label_key = next((key for key in arrays if key.startswith("frame_label")), None)
     own = "class_names" + (label_key or "").removeprefix("frame_label")
     key = "class_names" if "class_names" in arrays else own
-    return label_key, tuple(map(str, arrays[key].tolist())) if key in arrays else ()
+    if key not in arrays:
+        return label_key, ()
+    if arrays[key].ndim != 1:
+        raise FormatError(f"{path}: {key} has shape {arrays[key].shape}; expected one name per class")
+    return label_key, tuple(map(str, arrays[key].tolist()))
 
 
 def _integers(path: Path, arrays: Mapping[str, np.ndarray], key: str, shape: tuple[int, ...]) -> np.ndarray:

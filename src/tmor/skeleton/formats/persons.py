@@ -41,27 +41,27 @@ def link(frames: Mapping[int, Sequence[np.ndarray]], layout: Layout) -> list[dic
     """
     hips = [i for i, name in enumerate(layout.standard_joints) if name in ("mid_hip", "left_hip", "right_hip")]
     people: list[dict[int, np.ndarray]] = []
-    last: list[tuple[int, np.ndarray, float]] = []  # per person: frame, place, size
+    last: dict[int, tuple[int, np.ndarray, float]] = {}  # who may come back: index in people -> frame, place, size
     for frame in sorted(frames):
+        last = {j: seen for j, seen in last.items() if frame - seen[0] <= MAX_GAP}
         seen = [person for person in frames[frame] if not np.isnan(person[:, :2]).any(axis=1).all()]
         places = [_place(person, hips) for person in seen]
         pairs = []
         for i, (place, size) in enumerate(places):
-            for j, (then, before, size_before) in enumerate(last):
+            for j, (_, before, size_before) in last.items():
                 distance = float(np.linalg.norm(place - before))
-                if frame - then <= MAX_GAP and distance <= max(size, size_before):
+                if distance <= max(size, size_before):
                     pairs.append((distance, i, j))
         chosen: dict[int, int] = {}
         for _, i, j in sorted(pairs):
             if i not in chosen and j not in chosen.values():
                 chosen[i] = j
         for i, (person, (place, size)) in enumerate(zip(seen, places, strict=True)):
-            if i in chosen:
-                people[chosen[i]][frame] = person
-                last[chosen[i]] = (frame, place, size)
-            else:
-                people.append({frame: person})
-                last.append((frame, place, size))
+            if i not in chosen:
+                chosen[i] = len(people)
+                people.append({})
+            people[chosen[i]][frame] = person
+            last[chosen[i]] = (frame, place, size)
     return people
 
 

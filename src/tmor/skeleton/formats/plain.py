@@ -32,13 +32,12 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Track]:
             f"{path}: keypoints has shape {points.shape} and type {points.dtype}; "
             "expected (frames, joints, 2 or 3) numbers"
         )
+    scores = arrays.get("scores")
+    if scores is not None and scores.dtype.kind not in "fiu":
+        raise FormatError(f"{path}: scores has type {scores.dtype}; expected numbers")
     try:
         fps = float(arrays["fps"]) if "fps" in arrays else 0.0
-        return [
-            Track(
-                points, _layout(path, arrays, points.shape[1]), fps or None, scores=arrays.get("scores"), id=path.stem
-            )
-        ]
+        return [Track(points, _layout(path, arrays, points.shape[1]), fps or None, scores=scores, id=path.stem)]
     except FormatError:
         raise
     except (TmorError, TypeError, ValueError) as error:

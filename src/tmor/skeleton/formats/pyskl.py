@@ -144,10 +144,10 @@ def _annotations(path: Path, content: Any, layout: str | Layout | None) -> Itera
             raise FormatError(f"{what}: keypoint has shape {points.shape}; expected (persons, frames, joints, 2 or 3)")
         if np.isinf(points).any():
             raise FormatError(f"{what}: keypoint holds infinite values")
-        total = own.get("total_frames", points.shape[1])
-        if _number(total) != points.shape[1]:
-            raise FormatError(f"{what}: total_frames is {_number(total)}, but keypoint has {points.shape[1]} frames")
-        label = _number(own["label"])
+        total = _number(own.get("total_frames", points.shape[1]), f"{what}: total_frames")
+        if total != points.shape[1]:
+            raise FormatError(f"{what}: total_frames is {total}, but keypoint has {points.shape[1]} frames")
+        label = _number(own["label"], f"{what}: label")
         if not isinstance(label, int) or not -1 <= label < 2**31:
             raise FormatError(f"{what}: label is {label}; expected a class number, or -1 for none")
         scores = own.get("keypoint_score")
@@ -173,10 +173,10 @@ def _array(value: Any, what: str) -> np.ndarray:
     raise FormatError(f"{what} is {type(value).__name__}; expected an array")
 
 
-def _number(value: Any) -> Any:
+def _number(value: Any, what: str) -> Any:
     """The number in one of numpy's scalars; any other value as it is."""
     if isinstance(value, _Array):
-        array = value.array("a number")
+        array = value.array(what)
         return array.item() if array.size == 1 else array.tolist()
     return value
 

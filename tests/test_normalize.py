@@ -1,0 +1,378 @@
+"""From tracks to what the encoder sees: rates and gaps, the virtual camera, body-relative coordinates, augmentation."""
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tmor.errors import LayoutError, TmorError
+from tmor.skeleton.augment import Augmentation, augment, crop_positions
+from tmor.skeleton.layouts import LAYOUTS, UNIK17, Layout, convert
+from tmor.skeleton.normalize import facing, prepare, stretch, to_body, view, views_of
+from tmor.skeleton.sample import sample_track
+from tmor.skeleton.tracks import Track
+
+AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
+MIRROR = list(UNIK17.mirror)
+PLAIN = Augmentation(
+    shortest_crop=1, camera_deg=0, pitch_deg=0, roll_deg=0, stretch=0, mirror=0, noise=0, lost_joints=0
+)
+WALK = sample_track("walk")
+
+
+def track(points: np.ndarray, fps: float | None = 15.0, layout: str | Layout = UNIK17) -> Track:
+    return Track(points, layout, fps)  # pyright: ignore
+
+
+def person(frames: int = 8) -> Tensor:
+    """(1, frames, 17, 3) walking; the same figure as in :data:`WALK`."""
+    return torch.from_numpy(stretch(WALK.keypoints, frames))[None]
+
+
+def turned(x: Tensor, angle: float) -> Tensor:
+    """Rotated about y, from +z towards +x."""
+    c, s = math.cos(angle), math.sin(angle)
+    return x @ torch.tensor([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+
+
+def seen(x: Tensor, *, yaw: float = 0.0, pitch: float = 0.0, distance: float = 4.0) -> Tensor:
+    return view(x, yaw=torch.tensor([yaw]), pitch=torch.tensor([pitch]), distance=torch.tensor([distance]))
+
+
+# --- prepare ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(30.0, 20), (20.0, 30), (15.0, 40), (15.001, 40), (None, 40), (60.0, 10)])
+def test_tracks_come_to_the_models_rate_and_unknown_rates_keep_their_frames(fps: float | None, frames: int) -> None:
+    ramp = np.arange(40.0)[:, None, None] * np.ones((1, 17, 2))
+    x = prepare(track(ramp, fps), fps=15.0)
+    assert x.shape == (frames, 17, 2)
+    assert x.dtype == np.float32
+    step = 1.0 if fps is None or frames == 40 else fps / 15
+    np.testing.assert_allclose(x[:, 0, 0], np.minimum(np.arange(frames) * step, 39), rtol=1e-5)
+
+
+@pytest.mark.parametrize("fps", [3.0, 30.0, 240.0])
+def test_a_single_frame_stays_a_frame(fps: float) -> None:
+    x = prepare(track(WALK.keypoints[:1], fps), fps=15.0)
+    assert x.shape[1:] == (17, 3)
+    assert len(x) >= 1
+    assert not np.isnan(x).any()
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "unik17"])
+def test_every_layout_comes_out_as_the_same_figure(name: str) -> None:
+    own = prepare(WALK, fps=15.0)
+    try:
+        # By joint name, as far as the 17 joints go; joints that only the other layout has stay unseen.
+        other = convert(WALK.keypoints, UNIK17, LAYOUTS[name])
+    except LayoutError as error:
+        pytest.fail(str(error))
+    x = prepare(track(other, WALK.fps, name), fps=15.0)
+    limbs = [AT[j] for j in UNIK17.joints if j.startswith(("left", "right"))]
+    core = [AT["neck"], AT["chest"], AT["mid_hip"]]
+    np.testing.assert_allclose(x[:, limbs + core], own[:, limbs + core], atol=1e-5)
+
+
+def test_a_layout_without_hips_is_an_error() -> None:
+    arms = Layout("arms", ("left_shoulder", "right_shoulder", "left_wrist", "right_wrist"))
+    with pytest.raises(LayoutError, match=r"^layout 'arms' lacks left_hip, right_hip; a conversion to 'unik17' needs"):
+        prepare(track(np.zeros((3, 4, 2)), layout=arms), fps=15.0)
+
+
+def test_neck_chest_and_mid_hip_are_those_of_shoulders_and_hips_where_these_are_seen() -> None:
+    points = WALK.keypoints.copy()
+    points[:, [AT["neck"], AT["chest"], AT["mid_hip"], AT["nose"]]] += 1.0
+    np.testing.assert_array_equal(prepare(track(points), fps=15.0), prepare(track(WALK.keypoints), fps=15.0))
+    points[:, AT["left_hip"]] = np.nan
+    np.testing.assert_array_equal(prepare(track(points), fps=15.0)[:, AT["mid_hip"]], points[:, AT["mid_hip"]])
+
+
+@pytest.mark.parametrize(("fps", "longest"), [(15.0, 8), (30.0, 15), (1.0, 1), (None, 8)])
+def test_gaps_of_half_a_second_are_bridged_and_longer_ones_not(fps: float | None, longest: int) -> None:
+    ramp = np.arange(60.0)[:, None, None] * np.ones((1, 17, 2)) * (1, -2)
+    wrist = AT["left_wrist"]
+    for gap in (1, longest):
+        points = ramp.copy()
+        points[20 : 20 + gap, wrist] = np.nan
+        x = prepare(track(points, fps), fps=fps or 15.0)
+        np.testing.assert_allclose(x[:, wrist], ramp[:, wrist] * (1, -1), rtol=1e-6)
+    points[20 : 21 + longest, wrist] = np.nan
+    unseen = np.isnan(prepare(track(points, fps), fps=fps or 15.0)[:, wrist, 0])
+    assert np.flatnonzero(unseen).tolist() == list(range(20, 21 + longest))
+
+
+def test_gaps_at_the_ends_are_not_made_up() -> None:
+    points = WALK.keypoints[:20].copy()
+    points[:3, 5] = points[-2:, 5] = points[7:9, 5] = np.nan
+    x = prepare(track(points), fps=15.0)
+    assert np.flatnonzero(np.isnan(x[:, 5, 0])).tolist() == [0, 1, 2, 18, 19]
+
+
+def test_a_track_in_which_nobody_is_seen_is_an_error() -> None:
+    nobody = Track(np.full((5, 17, 2), np.nan), UNIK17, 30.0, id="p3")
+    with pytest.raises(TmorError, match=r"^track 'p3' has no visible joint in any of its 5 frames$"):
+        prepare(nobody, fps=15.0)
+    with pytest.raises(TmorError, match=r"^the track has no visible joint in any of its 5 frames$"):
+        prepare(replace(nobody, id=None), fps=15.0)
+
+
+def test_images_point_down_and_space_points_up() -> None:
+    flat = prepare(track(WALK.keypoints[..., :2]), fps=15.0)
+    np.testing.assert_array_equal(flat, prepare(track(WALK.keypoints), fps=15.0)[..., :2] * np.float32([1, -1]))
+
+
+def test_preparing_leaves_the_track_alone() -> None:
+    before = WALK.keypoints.copy()
+    prepare(WALK, fps=15.0)
+    np.testing.assert_array_equal(WALK.keypoints, before)
+
+
+def test_ten_hours_with_lost_joints_take_less_than_two_seconds() -> None:
+    points = np.resize(WALK.keypoints[..., :2], (10 * 3600 * 15, 17, 2))
+    points[np.arange(len(points))[:, None] % 20 == np.arange(1, 18)] = np.nan
+    long = track(points)
+    started = time.process_time()
+    x = prepare(long, fps=15.0)
+    assert time.process_time() - started < 2
+    assert len(x) == 10 * 3600 * 15
+    assert not np.isnan(x).any()
+
+
+# --- the camera ------------------------------------------------------------------------------------------------------
+
+
+def test_seen_from_the_front_the_left_hand_is_on_the_right_as_in_a_photograph() -> None:
+    x = turned(person(), -float(facing(person())))
+    front = seen(x, distance=1e6)
+    centre = x[:, :, AT["mid_hip"]].mean(dim=1)[:, None, None]
+    torch.testing.assert_close(front, (x - centre)[..., :2], atol=1e-4, rtol=1e-4)
+    assert (front[..., AT["left_shoulder"], 0] > front[..., AT["right_shoulder"], 0]).all()
+
+
+def test_facing_is_zero_towards_z_and_grows_towards_x() -> None:
+    straight = turned(person(), -float(facing(person())))
+    for angle in (-3.0, -1.0, 0.0, 0.5, 2.0):
+        assert float(facing(turned(straight, angle))) == pytest.approx(angle, abs=1e-4)
+
+
+def test_facing_is_zero_where_neither_shoulders_nor_hips_are_seen() -> None:
+    x = person()
+    x[:, :, [AT[j] for j in AT if "shoulder" in j or "hip" in j]] = torch.nan
+    assert float(facing(x)) == 0
+
+
+@pytest.mark.parametrize("angle", [0.7, math.pi / 2, 3.0])
+def test_turning_a_person_about_y_changes_nothing(angle: float) -> None:
+    expected = seen(person(), yaw=0.4, pitch=0.2)
+    torch.testing.assert_close(seen(turned(person(), angle), yaw=0.4, pitch=0.2), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_positive_yaw_is_a_camera_on_the_persons_left() -> None:
+    """From there the chest points to the left of the picture, and the left shoulder is nearer, hence larger."""
+    x = turned(person(), -float(facing(person())))
+    x[:, :, AT["nose"]] = x[:, :, AT["neck"]] + torch.tensor([0.0, 0.0, 0.3])
+    side = seen(x, yaw=math.pi / 2, distance=1e6)
+    assert (side[..., AT["nose"], 0] < side[..., AT["neck"], 0] - 0.2).all()
+    across = seen(x, yaw=math.pi / 2, distance=2.0)
+    left, right = across[..., AT["left_shoulder"], 1], across[..., AT["right_shoulder"], 1]
+    assert (left > right).all()
+
+
+def test_a_positive_pitch_is_a_camera_from_above() -> None:
+    """What is nearer to it appears lower."""
+    x = person()
+    x[:, :, AT["head"]] = x[:, :, AT["neck"]] + turned(torch.tensor([[0.0, 0.0, 0.5]]), float(facing(x)))
+    down = seen(x, pitch=0.5, distance=1e6)
+    assert (down[..., AT["head"], 1] < down[..., AT["neck"], 1]).all()
+
+
+def test_from_far_away_the_view_is_orthographic() -> None:
+    far, farther = (seen(person(), yaw=0.5, pitch=0.3, distance=d) for d in (1e5, 1e7))
+    torch.testing.assert_close(far, farther, atol=1e-4, rtol=1e-4)
+    assert (seen(person(), distance=2.0) - far).abs().max() > 0.01
+
+
+def test_bones_across_the_line_of_sight_keep_their_length() -> None:
+    x = person()
+    flat = seen(x, distance=1e6)
+    for a, b in UNIK17.bone_indices:
+        length = (x[..., a, :] - x[..., b, :]).norm(dim=-1)
+        shown = (flat[..., a, :] - flat[..., b, :]).norm(dim=-1)
+        assert (shown <= length + 1e-4).all()
+    upright = (x[..., AT["neck"], 1] - x[..., AT["mid_hip"], 1]).abs()
+    torch.testing.assert_close(
+        (flat[..., AT["neck"], 1] - flat[..., AT["mid_hip"], 1]).abs(), upright, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_unseen_joints_stay_unseen_and_leave_the_others_alone() -> None:
+    x = person()
+    x[:, 2:4, AT["left_wrist"]] = torch.nan
+    flat = seen(x, yaw=0.3)
+    assert torch.equal(flat.isnan(), x.isnan()[..., :2])
+    torch.testing.assert_close(flat.nan_to_num(), seen(person(), yaw=0.3).masked_fill(x.isnan()[..., :2], 0))
+
+
+def test_views_of_has_a_view_per_camera() -> None:
+    x = torch.cat([person(), turned(person(), 1.0)])
+    views = views_of(x, [-40.0, 0.0, 40.0])
+    assert views.shape == (3, 2, 8, 17, 2)
+    torch.testing.assert_close(views[2, :1], seen(person(), yaw=math.radians(40), pitch=0.1))
+
+
+# --- body-relative coordinates ---------------------------------------------------------------------------------------
+
+
+def test_where_somebody_stands_does_not_matter() -> None:
+    x = person()
+    torch.testing.assert_close(to_body(x + torch.tensor([3.0, 7.0, -2.0])), to_body(x), atol=1e-4, rtol=1e-4)
+
+
+def test_walking_along_the_ground_is_dropped_and_rising_is_kept() -> None:
+    x = person()
+    path = torch.linspace(0, 1, 8)[None, :, None, None]
+    torch.testing.assert_close(to_body(x + path * torch.tensor([5.0, 0.0, 3.0])), to_body(x), atol=1e-4, rtol=1e-4)
+    risen = to_body(x + path * torch.tensor([0.0, 1.0, 0.0]))[..., AT["mid_hip"], 1]
+    assert (risen.diff() > to_body(x)[..., AT["mid_hip"], 1].diff() + 0.05).all()
+
+
+def test_how_large_somebody_is_does_not_matter() -> None:
+    torch.testing.assert_close(to_body(person() * 240), to_body(person()), atol=1e-5, rtol=1e-5)
+    spread = to_body(person()) - to_body(person())[..., AT["mid_hip"], None, :]
+    assert float(spread.square().sum(-1).mean().sqrt()) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_unseen_joint_takes_its_mirror_joints_place_or_the_centre() -> None:
+    x = person()
+    x[..., AT["left_wrist"], :] = torch.nan
+    x[..., [AT["left_knee"], AT["right_knee"]], :] = torch.nan
+    body = to_body(x)
+    assert not body.isnan().any()
+    assert torch.equal(body[..., AT["left_wrist"], :], body[..., AT["right_wrist"], :])
+    # Not (0, 0): up, the hip itself moves.
+    assert body[..., AT["left_knee"], [0, 2]].eq(0).all()
+    torch.testing.assert_close(body[..., AT["left_knee"], 1], body[..., AT["mid_hip"], 1])
+
+
+def test_without_hips_the_mean_of_the_seen_joints_is_the_centre() -> None:
+    x = person()
+    x[..., [AT[j] for j in AT if "hip" in j], :] = torch.nan
+    sideways = to_body(x)[..., 0]
+    shown = ~x[0, 0, :, 0].isnan()
+    assert float(sideways[..., shown].mean(dim=-1).abs().max()) < 1e-5
+
+
+def test_a_frame_in_which_nobody_is_seen_is_zero_and_leaves_the_others_alone() -> None:
+    x = person()
+    x[:, 3] = torch.nan
+    body = to_body(x)
+    assert body[:, 3].eq(0).all()
+    kept = [0, 1, 2, 4, 5, 6, 7]
+    torch.testing.assert_close(body[:, kept], to_body(x[:, kept]))
+
+
+def test_a_clip_in_which_nobody_is_seen_is_zero() -> None:
+    assert to_body(torch.full((2, 4, 17, 2), torch.nan)).eq(0).all()
+
+
+def test_a_body_without_extent_is_zero() -> None:
+    assert to_body(torch.full((1, 4, 17, 2), 3.0)).eq(0).all()
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [[], ["left_wrist"], ["left_wrist", "right_wrist"], ["mid_hip"], ["left_hip", "left_shoulder"], list(UNIK17.joints)],
+)
+def test_gradients_are_finite(unseen: list[str]) -> None:
+    x = torch.cat([person(), person()])
+    x[0, :, [AT[j] for j in unseen]] = torch.nan
+    x[0, 2] = torch.nan
+    shown = ~x.isnan()
+    x.requires_grad_()
+    full = torch.ones(2)
+    flat = view(x, yaw=0.3 * full, pitch=0.1 * full, distance=4 * full)
+    to_body(flat).square().sum(dim=(0, 1, 3))[3:].sum().backward()
+    assert x.grad is not None
+    assert x.grad[shown].isfinite().all()
+    assert x.grad[1].ne(0).any()
+
+
+# --- augmentation ----------------------------------------------------------------------------------------------------
+
+
+def varied(x: Tensor, settings: Augmentation, *, is_3d: bool = True, mirrored: bool = False, seed: int = 0) -> Tensor:
+    return augment(
+        x,
+        is_3d=torch.full((len(x),), is_3d),
+        mirrored=torch.full((len(x),), mirrored),
+        settings=settings,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def test_the_same_generator_gives_the_same_views() -> None:
+    x = person().expand(3, -1, -1, -1)
+    first, again, other = (varied(x, Augmentation(), seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+    assert not torch.allclose(first[0], first[1])
+
+
+def test_without_variation_a_2d_clip_stays_as_it_is() -> None:
+    flat = torch.nn.functional.pad(person()[..., :2], (0, 1))
+    torch.testing.assert_close(varied(flat, PLAIN, is_3d=False), to_body(flat[..., :2]))
+
+
+def test_without_variation_a_3d_clip_is_seen_from_its_front() -> None:
+    x = turned(person(), -float(facing(person()))) * torch.tensor([1.0, 1.0, 0.0])  # flat: any distance shows the same
+    torch.testing.assert_close(varied(turned(x, 1.0), PLAIN), to_body(x[..., :2]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("is_3d", [True, False])
+def test_mirroring_the_mirror_image_gives_the_original(is_3d: bool) -> None:
+    x = person() if is_3d else torch.nn.functional.pad(person()[..., :2], (0, 1))
+    image = x[:, :, MIRROR] * torch.tensor([-1.0, 1.0, 1.0])
+    expected = varied(x, Augmentation(), is_3d=is_3d)
+    torch.testing.assert_close(varied(image, Augmentation(), is_3d=is_3d, mirrored=True), expected)
+    assert not torch.allclose(varied(x, Augmentation(), is_3d=is_3d, mirrored=True), expected)
+
+
+def test_a_mirrored_view_is_the_mirror_image_of_the_view() -> None:
+    x = person()
+    image = varied(x, PLAIN)[:, :, MIRROR] * torch.tensor([-1.0, 1.0])
+    torch.testing.assert_close(varied(x, PLAIN, mirrored=True), image, atol=1e-5, rtol=1e-5)
+
+
+def test_augmented_clips_are_whole_whatever_is_unseen() -> None:
+    x = person().repeat(20, 1, 1, 1)
+    x[torch.rand(20, 8, 17, generator=torch.Generator().manual_seed(0)) < 0.3] = torch.nan
+    assert varied(x, replace(Augmentation(), lost_joints=1.0)).isfinite().all()
+
+
+def test_crops_lie_within_the_clip_and_keep_the_shortest_share() -> None:
+    lengths = torch.tensor([1, 2, 3, 10, 100, 1000]).repeat(200)
+    longest = torch.tensor(75).expand(len(lengths))
+    positions = crop_positions(
+        lengths, frames=16, longest=longest, shortest=0.5, generator=torch.Generator().manual_seed(0)
+    )
+    assert positions.shape == (1200, 16)
+    assert (positions >= 0).all()
+    assert (positions <= lengths[:, None] - 1 + 1e-9).all()
+    assert (positions.diff(dim=1) >= 0).all()
+    span = positions[:, -1] - positions[:, 0] + 1
+    usable = torch.minimum(lengths, longest)
+    assert (span >= 0.5 * usable - 1e-9).all()
+    assert (span <= usable + 1e-9).all()
+    assert float(positions[lengths == 1000].max()) > 900  # a long clip is used over all of its length
+
+
+def test_a_crop_of_the_whole_clip_is_the_whole_clip() -> None:
+    positions = crop_positions(
+        torch.tensor([9]), frames=9, longest=torch.tensor([75]), shortest=1.0, generator=torch.Generator()
+    )
+    torch.testing.assert_close(positions[0], torch.arange(9.0, dtype=torch.float64))
