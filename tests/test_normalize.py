@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from tmor.config import Augmentation
 from tmor.errors import LayoutError, TmorError
-from tmor.skeleton.augment import Augmentation, augment, crop_positions
+from tmor.skeleton.augment import augment, crop_positions
 from tmor.skeleton.layouts import LAYOUTS, UNIK17, Layout, convert
 from tmor.skeleton.normalize import facing, prepare, stretch, to_body, view, views_of
 from tmor.skeleton.sample import sample_track

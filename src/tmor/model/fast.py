@@ -7,13 +7,12 @@ third of the multiplications. Rows go through a few at a time, so that what a bl
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_ROWS = 4
+_ROWS = 8
 _SEGMENT = 40
 """Output frames that one Fourier transform covers at most."""
 
@@ -88,64 +87,76 @@ class _FastConv:
 
     def __init__(self, weight: Tensor, bias: Tensor, *, stride: int) -> None:
         self.stride, self.bias, self.kernel = stride, bias, weight.shape[2]
-        self.taps = weight.permute(2, 1, 0).flatten(1)  # (tap, in x out)
-        self.shape = weight.shape[1::-1]
+        self.width_in, self.width = weight.shape[1], weight.shape[0]
+        self.taps = weight.permute(2, 1, 0).flatten(1)  # (taps, in x out)
         self.products: dict[int, Tensor] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        rows, joints, frames, width = x.shape
-        x = x.reshape(rows * joints, frames, width)
-        half = self.kernel // 2
-        count = -(-frames // _SEGMENT)
-        length = -(-frames // count)
-        length += -length % self.stride
-        y = x.new_empty(rows * joints, -(-frames // self.stride), self.shape[1])
+        rows, joints, frames, _ = x.shape
+        x = x.reshape(rows * joints, frames, self.width_in)
+        half, stride = self.kernel // 2, self.stride
+        segments = -(-frames // _SEGMENT)
+        length = -(-frames // (segments * stride)) * stride
+        # As long as no frame meets another around the end of the circle.
+        period = length + 2 * half if segments > 1 else frames + half
+        products = self._products(period)
+        y = x.new_empty(rows * joints, -(-frames // stride), self.width)
         for start in range(0, frames, length):
             stop = min(start + length, frames)
             first, last = max(start - half, 0), min(stop + half, frames)
-            there, taps, back = _fourier(start - first, last - first, stop - start, self.kernel, self.stride)
-            points = len(taps)
+            there, back = _waves(period, start - first, last - first, stop - start, stride)
             seen = torch.matmul(there, x[:, first:last])
-            out = x.new_empty(rows * joints, points, self.shape[1])
-            torch.bmm(seen.transpose(0, 1), self._product(taps), out=out.transpose(0, 1))
-            y[:, start // self.stride : -(-stop // self.stride)] = torch.matmul(back, out)
+            heard = x.new_empty(rows * joints, len(products), self.width)
+            torch.bmm(seen.transpose(0, 1), products, out=heard.transpose(0, 1))
+            y[:, start // stride : -(-stop // stride)] = torch.matmul(back, heard)
         y += self.bias
         return y.reshape(rows, joints, *y.shape[1:])
 
-    def _product(self, taps: Tensor) -> Tensor:
-        if len(taps) not in self.products:
-            self.products[len(taps)] = (taps @ self.taps).reshape(len(taps), *self.shape)
-        return self.products[len(taps)]
+    def _products(self, period: int) -> Tensor:
+        """(points, in, out): what each point of Fourier space is multiplied by."""
+        if period not in self.products:
+            if len(self.products) > 1:
+                self.products.clear()  # clips mostly have one length
+            self.products[period] = (_tap_waves(period, self.kernel) @ self.taps).reshape(-1, self.width_in, self.width)
+        return self.products[period]
 
 
-class _Fourier(NamedTuple):
-    there: Tensor  # (points, frames in)
-    taps: Tensor  # (points, taps)
-    back: Tensor  # (frames out, points)
+# A frequency is a complex product, of three real ones: (x - y)w, x(v - w), y(v + w). So it has three points, frequency 0 one.
 
 
 @lru_cache(maxsize=64)
-def _fourier(before: int, frames_in: int, frames_out: int, kernel: int, stride: int) -> _Fourier:
-    half = kernel // 2
-    period = max(frames_out + half + before, frames_in - before + half)
-    step = 2 * torch.pi / period
+def _waves(period: int, before: int, frames_in: int, frames_out: int, stride: int) -> tuple[Tensor, Tensor]:
+    """From frames to points, (points, frames in), and back, (frames out, points).
 
-    def waves(start: int, count: int, number: int, by: int = 1) -> tuple[Tensor, Tensor]:
-        angle = step * number * torch.arange(start, start + count, by, dtype=torch.float64)
-        return angle.cos(), angle.sin()
-
-    there, taps, back = [], [], []
+    Args:
+        before: frames in that lie before the first frame out.
+    """
+    there, back = [], []
     for number in range(period // 2 + 1):
-        xc, xs = waves(-before, frames_in, number)
-        wc, ws = waves(-half, kernel, number)
-        yc, ys = waves(0, frames_out, number, stride)
+        real, imaginary = _wave(period, number, range(-before, frames_in - before))
+        cos, sin = _wave(period, number, range(0, frames_out, stride))
         if number == 0 or 2 * number == period:
-            there, taps, back = [*there, xc], [*taps, wc], [*back, yc / period]
+            there.append(real)
+            back.append(cos / period)
         else:
-            there += [xc - xs, xc, -xs]
-            taps += [wc, ws - wc, wc + ws]
-            back += [2 / period * row for row in (yc - ys, -ys, -yc)]
-    return _Fourier(*(torch.stack(rows, dim).float() for rows, dim in ((there, 0), (taps, 0), (back, 1))))
+            there += [real - imaginary, real, -imaginary]
+            back += [2 / period * wave for wave in (cos - sin, -sin, -cos)]
+    return torch.stack(there).float(), torch.stack(back, dim=1).float()
+
+
+@lru_cache(maxsize=64)
+def _tap_waves(period: int, kernel: int) -> Tensor:
+    """(points, taps)."""
+    rows = []
+    for number in range(period // 2 + 1):
+        cos, sin = _wave(period, number, range(-(kernel // 2), kernel // 2 + 1))
+        rows += [cos] if number == 0 or 2 * number == period else [cos, sin - cos, cos + sin]
+    return torch.stack(rows).float()
+
+
+def _wave(period: int, number: int, frames: range) -> tuple[Tensor, Tensor]:
+    angle = 2 * torch.pi * number / period * torch.tensor(frames, dtype=torch.float64)
+    return angle.cos(), angle.sin()
 
 
 def _affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:

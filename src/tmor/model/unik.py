@@ -2,7 +2,7 @@
 
 Written from METHOD section 5 for speed: inside the network a tensor is laid out (batch, joints, frames, width), so that every
 1x1 convolution is one matrix product, the joint mixing of all heads is one batched product, and the 9x1 convolution runs in
-the channels-last kernels. Persons that are not there are never computed.
+the channels-last kernels. Persons that are not there are never computed. Inference on CPUs goes through ``fast.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tmor.model.fast import FastBlocks
+
 
 @dataclass(frozen=True)
 class UnikShape:
@@ -22,19 +24,28 @@ class UnikShape:
     Args:
         widths: channels of each block's output.
         strides: temporal stride of each block.
-        heads: dependency matrices per block.
+        heads: dependency matrices per block, or a number for each block.
         persons: None: every person is encoded alike and absent ones take no part. A number: that many person slots with an
             input normalisation each, absent persons being counted in the mean, as in the authors' published networks.
     """
 
     widths: tuple[int, ...]
     strides: tuple[int, ...]
-    heads: int = 3
+    heads: int | tuple[int, ...] = 3
     persons: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.strides):
             raise ValueError(f"{len(self.widths)} widths and {len(self.strides)} strides; expected one stride per block")
+        if not isinstance(self.heads, int):
+            object.__setattr__(self, "heads", tuple(self.heads))
+        if len(self.block_heads) != len(self.widths):
+            raise ValueError(f"{len(self.block_heads)} numbers of heads for {len(self.widths)} blocks; expected one or one each")
+
+    @property
+    def block_heads(self) -> tuple[int, ...]:
+        """The number of heads of each block."""
+        return (self.heads,) * len(self.widths) if isinstance(self.heads, int) else self.heads
 
 
 BASE = UnikShape(widths=(64, 64, 64, 64, 128, 128, 128, 256, 256, 256), strides=(1, 1, 1, 1, 2, 1, 1, 2, 1, 1))
@@ -60,9 +71,12 @@ class UNIK(nn.Module):
         self.data_bn = nn.BatchNorm1d((shape.persons or 1) * joints * channels)
         widths_in = (channels, *shape.widths[:-1])
         self.blocks = nn.ModuleList(
-            _Block(width_in, width, joints=joints, stride=stride, heads=shape.heads, residual=i > 0)
-            for i, (width_in, width, stride) in enumerate(zip(widths_in, shape.widths, shape.strides, strict=True))
+            _Block(width_in, width, joints=joints, stride=stride, heads=heads, residual=i > 0)
+            for i, (width_in, width, stride, heads) in enumerate(
+                zip(widths_in, shape.widths, shape.strides, shape.block_heads, strict=True)
+            )
         )
+        self._fast: tuple[list[tuple[int, int]], FastBlocks] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of whole clips: the mean over time, joints and persons.
@@ -95,28 +109,33 @@ class UNIK(nn.Module):
         slots = self.shape.persons
         if slots is not None and persons != slots:
             raise ValueError(f"input has {persons} persons; this network has {slots} person slots (absent ones all zero)")
-        present = x.reshape(batch * persons, -1).ne(0).any(dim=1)
-        flat = self._normalise(x).reshape(batch * persons, frames, self.joints, self.channels)
+        rows = x.reshape(batch * persons, frames, self.joints, self.channels)
+        if slots is None and persons == 1:
+            return pool(self._blocks(self._normalise(rows)))
+        present = rows.flatten(1).ne(0).any(dim=1)
         if slots is not None:
-            rows = self._rows_with_slots(present, persons) if not self.training else None
-            features = pool(self._blocks(flat if rows is None else flat[rows[0]]))
-            features = features if rows is None else features[rows[1]]
+            rows = self._normalise_slots(x).reshape(rows.shape)
+            if self.training:
+                features = pool(self._blocks(rows))
+            else:
+                computed, answer = self._rows_with_slots(present, persons)
+                features = pool(self._blocks(rows[computed]))[answer]
             return features.unflatten(0, (batch, persons)).mean(dim=1)
-        if persons == 1:
-            return pool(self._blocks(flat))
-        features = pool(self._blocks(flat[present]))
+        features = pool(self._blocks(self._normalise(rows[present])))
         owner = torch.arange(batch, device=x.device).repeat_interleave(persons)[present]
         total = features.new_zeros(batch, *features.shape[1:]).index_add(0, owner, features)
         count = present.reshape(batch, persons).sum(dim=1).clamp(min=1)
         return total / count.reshape(-1, *[1] * (total.ndim - 1))
 
-    def _normalise(self, x: Tensor) -> Tensor:
+    def _normalise(self, rows: Tensor) -> Tensor:
+        """The input batch norm, over (joint, channel)."""
+        return self.data_bn(rows.reshape(-1, self.joints * self.channels)).reshape(rows.shape)
+
+    def _normalise_slots(self, x: Tensor) -> Tensor:
         """The input batch norm, over (person slot, joint, channel)."""
-        batch, persons, frames = x.shape[:3]
-        if self.shape.persons is None:
-            return self.data_bn(x.reshape(batch * persons * frames, -1))
-        x = x.transpose(1, 2).reshape(batch * frames, -1)
-        return self.data_bn(x).reshape(batch, frames, persons, -1).transpose(1, 2)
+        by_frame = x.transpose(1, 2)
+        flat = by_frame.reshape(x.shape[0] * x.shape[2], -1)
+        return self.data_bn(flat).reshape(by_frame.shape).transpose(1, 2)
 
     @staticmethod
     def _rows_with_slots(present: Tensor, persons: int) -> tuple[Tensor, Tensor]:
@@ -131,9 +150,37 @@ class UNIK(nn.Module):
     def _blocks(self, x: Tensor) -> Tensor:
         """(rows, frames, joints, channels) -> (rows, joints, frames / stride, width)."""
         x = x.transpose(1, 2).contiguous()
+        if self._may_be_fast(x):
+            return self._fast_blocks()(x)
         for block in self.blocks:
             x = block(x)
         return x
+
+    def _may_be_fast(self, x: Tensor) -> bool:
+        """Whether this is inference on a CPU in 32 bits, by PyTorch itself and not an export."""
+        learns = self.training or torch.is_grad_enabled()
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return not (learns or traced or torch.is_autocast_enabled("cpu")) and x.device.type == "cpu" and x.dtype == torch.float32
+
+    def _fast_blocks(self) -> FastBlocks:
+        """The blocks prepared for inference, anew whenever a weight has changed."""
+        weights = self.blocks.state_dict(keep_vars=True).values()
+        state = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
+        if self._fast is None or self._fast[0] != state:
+            self._fast = state, FastBlocks(self.blocks)
+        return self._fast[1]
+
+    def train(self, mode: bool = True) -> UNIK:
+        if mode:
+            self._fast = None
+        return super().train(mode)
+
+    def _apply(self, fn, recurse: bool = True) -> UNIK:
+        self._fast = None
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict:
+        return {**super().__getstate__(), "_fast": None}  # copies and pickles go without
 
 
 class _Block(nn.Module):

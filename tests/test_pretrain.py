@@ -1,0 +1,603 @@
+"""Pre-training on a tiny set: it learns, survives being killed at any moment, and says what is wrong with its input."""
+
+import errno
+import json
+import multiprocessing
+import os
+import re
+import signal
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import tmor.model.model
+from tmor.cli import app
+from tmor.config import Augmentation, ClusterConfig, DataConfig, PretrainConfig, pretrain_config, read_pretrain_config
+from tmor.errors import CheckpointError, ConfigError, FormatError, TmorError
+from tmor.model.checkpoint import load_model, read_tensors
+from tmor.posecap.captions import describe
+from tmor.posecap.triplets import attach_videos
+from tmor.pretrain import loop
+from tmor.pretrain.loop import pretrain
+from tmor.skeleton.formats import write_packed
+from tmor.skeleton.sample import sample_track
+from tmor.teachers.cache import embed_texts
+from tmor.teachers.huggingface import TextTeacher, load_text_teacher
+
+ACTIONS = ("walk", "clap", "squat", "drink", "jump")
+TINY = PretrainConfig(
+    data=(DataConfig("toy.npz"),),
+    clip_frames=8,
+    width=32,
+    self_epochs=2,
+    text_epochs=2,
+    epoch_samples=32,
+    batch=8,
+    bank=16,
+    learning_rate=2e-3,
+    warmup=4,
+)
+BRIEF = replace(TINY, self_epochs=1, text_epochs=1, epoch_samples=8)
+
+
+class Teacher:
+    """A text teacher for whom every text means something else."""
+
+    def __init__(self, name: str = "offline") -> None:
+        self.name, self.hash, self.width, self.asked = name, f"hash of {name}", 12, 0
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        self.asked += len(texts)
+        rows = [np.random.default_rng(zlib.crc32(text.encode())).normal(size=self.width) for text in texts]
+        x = np.stack(rows).astype(np.float32)
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_an_easy_teacher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(loop, "load_text_teacher", Teacher)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two sets: ``toy`` of 20 sequences with labels, ``bare`` of 10 without."""
+    folder = tmp_path_factory.mktemp("data")
+    tracks = [sample_track(action, body=n, style=n) for action in ACTIONS for n in range(4)]
+    tracks = [replace(track, id=f"{n}") for n, track in enumerate(tracks)]
+    write_packed(folder / "toy.npz", tracks, labels=[action for action in ACTIONS for _ in range(4)])
+    write_packed(folder / "bare.npz", tracks[::2])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of ``TINY`` that nothing happened to."""
+    out = tmp_path_factory.mktemp("run") / "whole"
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMOR_CACHE", str(out.parent / "cache"))
+        patch.setattr(loop, "load_text_teacher", Teacher)
+        torch.set_num_threads(1)
+        pretrain(TINY, data=data, out=out)
+        torch.set_num_threads(threads)
+    return out
+
+
+def log_of(out: Path) -> list[dict[str, Any]]:
+    """The log without the times that epochs took."""
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def weights_of(out: Path) -> dict[str, bytes]:
+    return {name: x.numpy().tobytes() for name, x in read_tensors(out / "model.safetensors")[0].items()}
+
+
+def same_run(one: Path, other: Path) -> bool:
+    """Whether two runs have the same log, state and model, bit for bit."""
+    states = [(out / "state.safetensors").read_bytes() for out in (one, other)]
+    return states[0] == states[1] and log_of(one) == log_of(other) and weights_of(one) == weights_of(other)
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_falls(data: Path, tmp_path: Path) -> None:
+    settings = replace(TINY, self_epochs=3, text_epochs=5, bank=0, clusters=None, text_noise=0.0, epoch_samples=40)
+    pretrain(settings, data=data, out=tmp_path / "run")
+    lines = log_of(tmp_path / "run")
+    assert lines[-1]["loss_motion"] < 0.8 * lines[0]["loss_motion"]
+    assert lines[-1]["loss_text"] < 0.8 * lines[3]["loss_text"]
+
+
+def test_the_log_has_a_line_per_epoch_with_its_stage_losses_and_clusters(uninterrupted: Path) -> None:
+    lines = log_of(uninterrupted)
+    assert [(line["epoch"], line["stage"]) for line in lines] == [(0, 1), (1, 1), (2, 2), (3, 2)]
+    assert ["loss_text" in line for line in lines] == [False, False, True, True]
+    # In the first epoch every sample is its own cluster; in the second there is none to compare with.
+    assert "clusters" not in lines[0]
+    assert "ari_previous" not in lines[1]
+    diagnosed = {"clusters", "noise_share", "largest_share", "ari_labels", "nmi_labels", "eps", "eps_moves"}
+    assert all(line.keys() >= diagnosed for line in lines[1:])
+    assert all("ari_previous" in line for line in lines[2:])
+    assert all(np.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
+
+
+def test_a_run_leaves_a_model_that_names_movements(data: Path, uninterrupted: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tmor.model.model, "load_text_teacher", Teacher)
+    model = load_model(uninterrupted / "model.safetensors")
+    assert model.spec.training["clips"] == 20
+    assert model.spec.training["class_names"] == sorted(ACTIONS)
+    assert model.spec.training["config"] == TINY.as_dict() | {"data": list(TINY.as_dict()["data"])}
+    prediction = model.classify([sample_track("walk")], ACTIONS)
+    assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_run_repeats_bit_by_bit_and_another_seed_is_another_run(data: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        pretrain(replace(BRIEF, seed=seed), data=data, out=tmp_path / name)
+    assert same_run(tmp_path / "a", tmp_path / "b")
+    assert weights_of(tmp_path / "a") != weights_of(tmp_path / "c")
+
+
+def test_without_text_labels_are_not_read(data: Path, tmp_path: Path) -> None:
+    settings = replace(BRIEF, text_term=False)
+    pretrain(settings, data=data, out=tmp_path / "labelled")
+    (tmp_path / "shuffled").mkdir()
+    with np.load(data / "toy.npz") as arrays:
+        np.savez(tmp_path / "shuffled/toy.npz", **{**arrays, "label": np.roll(arrays["label"], 7)})
+    pretrain(settings, data=tmp_path / "shuffled", out=tmp_path / "run")
+    assert weights_of(tmp_path / "run") == weights_of(tmp_path / "labelled")
+
+
+def test_bfloat16_trains(data: Path, tmp_path: Path) -> None:
+    pretrain(replace(BRIEF, precision="bf16"), data=data, out=tmp_path / "run")
+    assert len(log_of(tmp_path / "run")) == 2
+
+
+def test_a_clip_in_which_nobody_is_seen_is_left_out_and_counted(data: Path, tmp_path: Path, caplog) -> None:
+    with np.load(data / "toy.npz") as arrays:
+        points = arrays["joints"].copy()
+        points[arrays["offsets"][3] : arrays["offsets"][4]] = np.nan
+        np.savez(tmp_path / "toy.npz", **{**arrays, "joints": points})
+    assert len(loop.read_training_data(TINY, tmp_path)) == 19
+    assert "toy.npz: 1 of 20 clips left out, nobody is seen in them" in caplog.text
+
+
+# --- absent modalities -----------------------------------------------------------------------------------------------
+
+
+def test_sets_without_text_train_beside_sets_with_text(data: Path, tmp_path: Path) -> None:
+    settings = replace(BRIEF, data=(DataConfig("toy.npz"), DataConfig("bare.npz")), epoch_samples=16)
+    pretrain(settings, data=data, out=tmp_path / "run")
+    assert log_of(tmp_path / "run")[1].keys() >= {"loss_motion", "loss_text"}
+    assert "loss_video" not in log_of(tmp_path / "run")[1]
+
+
+def test_text_alone_skips_the_batches_that_have_none(data: Path, tmp_path: Path) -> None:
+    few = DataConfig("toy.npz"), DataConfig("toy.npz", text=False), DataConfig("bare.npz")
+    settings = replace(TINY, data=few, motion_term=False, self_epochs=0, text_epochs=1, batch=2, balance=0.0)
+    pretrain(settings, data=data, out=tmp_path / "run")
+    assert log_of(tmp_path / "run")[0].keys() >= {"loss_text"}
+    assert "loss_motion" not in log_of(tmp_path / "run")[0]
+    assert read_tensors(tmp_path / "run/state.safetensors")[1]["step"] == 16
+
+
+def test_movements_with_video_have_a_video_term_and_the_others_skip_it(data: Path, tmp_path: Path, monkeypatch) -> None:
+    rows = {f"toy/{n}": np.random.default_rng(n).normal(size=6) for n in range(12)}
+    monkeypatch.setattr(loop, "_with_depth", lambda triplets, entry, folder: attach_videos(triplets, rows))
+    settings = replace(
+        BRIEF, data=(DataConfig("toy.npz", depth="depth.npz"),), epoch_samples=16, augment=Augmentation(mirror=0.2)
+    )
+    model = pretrain(settings, data=data, out=tmp_path / "run")
+    assert model.spec.video_width == 6
+    assert all("loss_video" in line for line in log_of(tmp_path / "run"))
+    pretrain(replace(settings, video_term=False), data=data, out=tmp_path / "without")
+    assert not any("loss_video" in line for line in log_of(tmp_path / "without"))
+
+
+def test_mirrored_movements_are_not_what_their_videos_show(data: Path, tmp_path: Path, monkeypatch) -> None:
+    rows = {f"toy/{n}": np.ones(6) for n in range(20)}
+    monkeypatch.setattr(loop, "_with_depth", lambda triplets, entry, folder: attach_videos(triplets, rows))
+    settings = replace(BRIEF, data=(DataConfig("toy.npz", depth="depth.npz"),), augment=Augmentation(mirror=1.0))
+    pretrain(settings, data=data, out=tmp_path / "run")
+    assert not any("loss_video" in line for line in log_of(tmp_path / "run"))
+
+
+NOTHING = "motion_term is false, and video_term is false or none of the data has video"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": (DataConfig("bare.npz"),)}, "the config has a text term, but none of its data has text"),
+        ({"data": (DataConfig("toy.npz", text=False),)}, "the config has a text term, but none of its data has text"),
+        ({"motion_term": False}, f"stage 1 has nothing to learn from: {NOTHING}; set self_epochs to 0"),
+        (
+            {"motion_term": False, "text_term": False, "self_epochs": 0},
+            f"stage 2 has nothing to learn from: text_term and {NOTHING}",
+        ),
+    ],
+)
+def test_a_stage_with_nothing_to_learn_from_is_an_error(changes, message: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TmorError, match=rf"^{re.escape(message)}$"):
+        pretrain(replace(TINY, **changes), data=data, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_leave_no_run_behind(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"gone\.npz: there is no such file; expected an \.npz$"):
+        pretrain(replace(TINY, data=(DataConfig("gone.npz"),)), data=data, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# --- interruptions ---------------------------------------------------------------------------------------------------
+
+
+def run_and_die(data: Path, out: Path, where: str, nth: int) -> None:
+    """In a process of its own: resume ``TINY``, and SIGKILL before the n-th call of ``where``."""
+    torch.set_num_threads(1)
+    os.environ["TMOR_CACHE"] = str(out.parent / "cache")
+    loop.load_text_teacher = Teacher
+    owner, name = (loop, where) if hasattr(loop, where) else (os, where)
+    original, calls = getattr(owner, name), iter(range(1, 1000))
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+
+    setattr(owner, name, deadly)
+    pretrain(TINY, data=data, out=out, resume=True)
+
+
+def start(data: Path, out: Path, where: str = "fsync", nth: int = 1000) -> multiprocessing.Process:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tmor.pretrain.loop"])
+    process = context.Process(target=run_and_die, args=(data, out, where, nth))
+    process.start()
+    return process  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [("_open_run", 1), ("fsync", 1), ("replace", 1)],  # before, while and after the run's folder is claimed
+        [("_losses", 3), ("_losses", 6), ("_recluster", 2), ("_set_means", 1), ("save_model", 1)],  # while it learns
+        [("_store", 1), ("fsync", 4), ("replace", 2)],  # between log and state, and in the middle of either
+    ],
+)
+def test_killed_at_any_moment_a_resumed_run_ends_with_the_same_bits(
+    moments: list[tuple[str, int]], data: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    for where, nth in moments:
+        process = start(data, tmp_path / "run", where, nth)
+        process.join(120)
+        assert process.exitcode == -signal.SIGKILL
+    pretrain(TINY, data=data, out=tmp_path / "run", resume=True)
+    assert same_run(tmp_path / "run", uninterrupted)
+
+
+def test_killed_from_outside_a_resumed_run_ends_with_the_same_bits(
+    data: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    process = start(data, tmp_path / "run")
+    while process.is_alive() and not (tmp_path / "run" / "state.safetensors").exists():
+        time.sleep(0.01)
+    process.join(np.random.default_rng().uniform(0, 0.3))
+    process.kill()
+    process.join(120)
+    pretrain(TINY, data=data, out=tmp_path / "run", resume=True)
+    assert same_run(tmp_path / "run", uninterrupted)
+
+
+def stop_at(nth: int) -> Callable[[str, int, int], None]:
+    calls = iter(range(1, 1000))
+
+    def progress(what: str, done: int, total: int) -> None:
+        if next(calls) == nth:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_stopped_by_hand_a_resumed_run_ends_with_the_same_bits(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    for nth in (2, 7, 6):
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(TINY, data=data, out=tmp_path / "run", resume=True, progress=stop_at(nth))
+    pretrain(TINY, data=data, out=tmp_path / "run", resume=True)
+    assert same_run(tmp_path / "run", uninterrupted)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("nth", [4, 5])  # the log and the state of the second epoch
+def test_a_full_disk_leaves_the_last_state_and_log_whole(
+    call: str, nth: int, data: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    original, calls = getattr(os, call), iter(range(1, 1000))
+
+    def full(*args: Any) -> Any:
+        if next(calls) >= nth:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="No space left on device"):
+        patch.setattr(os, call, full)
+        pretrain(TINY, data=data, out=tmp_path / "run")
+    assert sorted(files_of(tmp_path / "run")) == ["config.json", "log.jsonl", "state.safetensors"]
+    assert read_tensors(tmp_path / "run/state.safetensors")[1]["epoch"] == 1
+    assert log_of(tmp_path / "run")[0] == log_of(uninterrupted)[0]
+    pretrain(TINY, data=data, out=tmp_path / "run", resume=True)
+    assert same_run(tmp_path / "run", uninterrupted)
+
+
+def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pretrain(BRIEF, data=data, out=out)
+    before = files_of(out)
+    pretrain(BRIEF, data=data, out=out, resume=True)
+    assert files_of(out) == before
+
+
+def test_resuming_a_run_that_never_began_begins_it(data: Path, tmp_path: Path) -> None:
+    pretrain(BRIEF, data=data, out=tmp_path / "run", resume=True)
+    assert len(log_of(tmp_path / "run")) == 2
+
+
+def test_a_damaged_state_is_an_error_and_stays(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pretrain(BRIEF, data=data, out=out)
+    state = out / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    before = files_of(out)
+    message = rf"^{re.escape(str(state))}: not a readable safetensors file: "
+    with pytest.raises(CheckpointError, match=message):
+        pretrain(BRIEF, data=data, out=out, resume=True)
+    assert files_of(out) == before
+
+
+def test_a_model_is_no_training_state(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pretrain(BRIEF, data=data, out=out)
+    (out / "state.safetensors").write_bytes((out / "model.safetensors").read_bytes())
+    message = rf"^{re.escape(str(out))}/state\.safetensors: holds model; expected a training state$"
+    with pytest.raises(CheckpointError, match=message):
+        pretrain(BRIEF, data=data, out=out, resume=True)
+
+
+# --- the run's folder ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "resume", "problem"),
+    [
+        ("run", False, "already holds a run; continue it with --resume, or choose another folder"),
+        ("other run", False, "already holds a run; continue it with --resume, or choose another folder"),
+        ("other run", True, "holds a run of another config; --resume continues only the same one"),
+        ("other program", True, "holds a run of another config; --resume continues only the same one"),
+        ("notes", False, "is not empty and holds no run; choose another folder"),
+        ("notes", True, "is not empty and holds no run; choose another folder"),
+    ],
+)
+def test_a_folder_in_use_is_an_error_and_stays_as_it_is(
+    files: str, resume: bool, problem: str, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    if files == "run":
+        pretrain(BRIEF, data=data, out=out)
+    elif files == "other run":
+        (out / "config.json").write_text(json.dumps(replace(TINY, seed=9).as_dict()))
+    elif files == "other program":
+        (out / "config.json").write_text("no json")
+    else:
+        (out / "notes.txt").write_text("mine")
+    before = files_of(out)
+    with pytest.raises(TmorError, match=rf"^{re.escape(str(out))} {problem}$"):
+        pretrain(BRIEF, data=data, out=out, resume=resume)
+    assert files_of(out) == before
+
+
+def test_a_file_in_place_of_the_folder_is_an_error(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(TmorError, match=rf"^{re.escape(str(tmp_path / 'run'))} is a file; choose another folder$"):
+        pretrain(BRIEF, data=data, out=tmp_path / "run")
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+# --- teachers --------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_computed_once_and_then_kept(tmp_path: Path) -> None:
+    teacher = Teacher()
+    first = embed_texts(teacher, ["sit", "stand", "sit"])
+    again = embed_texts(teacher, ["stand", "sit", "lie"])
+    assert teacher.asked == 3
+    assert np.array_equal(first[[0, 1]], again[[1, 0]])
+    assert np.array_equal(first[0], first[2])
+    other = Teacher("another")
+    embed_texts(other, ["sit"])
+    assert other.asked == 1
+
+
+def test_without_a_usable_cache_texts_are_computed_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "file"))
+    assert embed_texts(Teacher(), ["sit", "stand"]).shape == (2, 12)
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path))
+    (tmp_path / "texts.sqlite").write_text("no database, but long enough to look at " * 30)
+    assert embed_texts(Teacher(), ["sit", "stand"]).shape == (2, 12)
+    assert embed_texts(Teacher(), []).shape == (0, 12)
+
+
+def test_another_teacher_is_an_error_as_soon_as_texts_are_used(uninterrupted: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tmor.model.model, "load_text_teacher", lambda name: Teacher("retrained"))
+    model = load_model(uninterrupted / "model.safetensors")
+    assert np.isfinite(model.embed([sample_track("walk")])).all()
+    message = (
+        "model 'tmor-small' was trained with text teacher 'offline' of weights hash of offline; "
+        "the one at hand has hash of retrained"
+    )
+    with pytest.raises(CheckpointError, match=rf"^{message}$"):
+        model.classify([sample_track("walk")], ACTIONS)
+
+
+def test_an_unknown_teacher_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TmorError, match=r"^teacher '.*' .*holds no config\.json with \*\.safetensors beside it$"):
+        load_text_teacher(str(tmp_path))
+
+
+def test_the_offline_teacher_knows_which_actions_are_alike() -> None:
+    teacher: TextTeacher = load_text_teacher("offline")
+    rows = embed_texts(teacher, ["jogging", "a person runs", "drinking from a cup"])
+    assert rows.shape == (3, teacher.width) == (3, 384)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+    assert rows[0] @ rows[1] > rows[0] @ rows[2] + 0.2
+
+
+# --- configs and the command line ------------------------------------------------------------------------------------
+
+TOML = """
+self_epochs = 3
+data = [{ path = "toy.npz", part = "is_train" }, { path = "bare.npz", text = false }]
+clusters = { min_samples = 5 }
+augment = { camera_deg = 60 }
+"""
+
+
+def test_a_config_is_its_file_and_otherwise_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(TOML)
+    assert read_pretrain_config(tmp_path / "run.toml") == PretrainConfig(
+        data=(DataConfig("toy.npz", part="is_train"), DataConfig("bare.npz", text=False)),
+        self_epochs=3,
+        clusters=ClusterConfig(min_samples=5),
+        augment=Augmentation(camera_deg=60.0),
+    )
+
+
+def test_a_config_survives_being_written_as_json() -> None:
+    assert pretrain_config(json.loads(json.dumps(TINY.as_dict()))) == TINY
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("batchsize = 64", "unknown key 'batchsize'"),
+        ("augment = { noize = 0.1 }", "unknown key 'augment.noize'"),
+        ("clusters = { epsilon = 0.1 }", "unknown key 'clusters.epsilon'"),
+        ('batch = "many"', "'batch' is 'many': Input should be a valid integer"),
+        ("batch = 12.5", "'batch' is 12.5: Input should be a valid integer"),
+        ("motion_term = 3", "'motion_term' is 3: Input should be a valid boolean"),
+        ('size = "huge"', "'size' is 'huge': Input should be 'base' or 'small'"),
+        ("batch = 1", "'batch' is 1: Input should be greater than or equal to 2"),
+        ("seed = -1", "'seed' is -1: Input should be greater than or equal to 0"),
+        ("balance = 1.5", "'balance' is 1.5: Input should be less than or equal to 1"),
+        ("learning_rate = inf", "'learning_rate' is inf: Input should be a finite number"),
+        ("temperature_text = nan", "'temperature_text' is nan: Input should be a finite number"),
+        ("clusters = { eps = 0 }", "'clusters.eps' is 0: Input should be greater than 0"),
+        ("augment = { noise = -0.1 }", "'augment.noise' is -0.1: Input should be greater than or equal to 0"),
+        ("augment = { shortest_crop = 2 }", "'augment.shortest_crop' is 2: Input should be less than or equal to 1"),
+        ("self_epochs = 0\ntext_epochs = 0", "self_epochs and text_epochs are both 0; expected at least one epoch"),
+        (
+            "motion_term = false\nvideo_term = false\ntext_term = false",
+            "motion_term, video_term and text_term are all false; nothing is left to learn from",
+        ),
+        ("batch = 1\nseed = -1", "'seed' is -1: Input should be greater than or equal to 0; 'batch' is 1: "),
+        ("batch = ", "Invalid value (at line 2, column 9)"),
+    ],
+)
+def test_a_config_with_a_fault_is_an_error_that_names_it(line: str, problem: str, tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(f'data = [{{ path = "toy.npz" }}]\n{line}\n')
+    with pytest.raises(ConfigError, match=rf"^config {re.escape(f'{file}: {problem}')}"):
+        read_pretrain_config(file)
+
+
+def test_data_are_required_and_have_a_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^config: key 'data' is missing$"):
+        pretrain_config({})
+    with pytest.raises(ConfigError, match=r"^config: 'data' is \[\]: Tuple should have at least 1 item"):
+        pretrain_config({"data": []})
+    with pytest.raises(ConfigError, match=r"^config: key 'data\.0\.path' is missing"):
+        pretrain_config({"data": [{"part": "is_train"}]})
+
+
+def test_a_config_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    gone, binary = tmp_path / "gone.toml", tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    for file, problem in ((gone, "No such file or directory"), (tmp_path, "Is a directory"), (binary, "codec")):
+        with pytest.raises(ConfigError, match=rf"^config {re.escape(str(file))}: .*{problem}"):
+            read_pretrain_config(file)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., PretrainConfig]:
+    """``tmor pretrain`` with options, up to the config that it would train."""
+    (tmp_path / "run.toml").write_text(TOML)
+
+    def run(*options: str) -> PretrainConfig:
+        trained: list[PretrainConfig] = []
+        monkeypatch.setattr(loop, "pretrain", lambda settings, **rest: trained.append(settings))
+        arguments = ["pretrain", str(tmp_path / "run.toml"), "--data", str(tmp_path), "-o", str(tmp_path / "run")]
+        CliRunner().invoke(app, [*arguments, *options], catch_exceptions=False)
+        return trained[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("option", "changes"),
+    [
+        ("clusters", {"clusters": None}),
+        ("motion", {"motion_term": False}),
+        ("video", {"video_term": False}),
+        ("text", {"text_term": False}),
+        ("camera", {"augment": Augmentation(camera_deg=0.0, pitch_deg=0.0)}),
+        ("descriptions", {"descriptions": False}),
+    ],
+)
+def test_an_ablation_is_one_flag(option: str, changes: dict[str, Any], command) -> None:
+    assert command("--without", option) == replace(command(), **changes)
+
+
+def test_ablations_add_up(command) -> None:
+    settings = command("--without", "clusters", "--without", "text", "--leave-out", "bare", "--seed", "7")
+    expected = replace(command(), clusters=None, text_term=False, seed=7)
+    assert settings == replace(expected, data=expected.data[:1])
+
+
+def test_leaving_out_what_is_not_there_or_all_there_is_is_an_error(command) -> None:
+    with pytest.raises(TmorError, match=r"^--leave-out tox: the config has no such data set; it has toy, bare$"):
+        command("--leave-out", "tox")
+    with pytest.raises(TmorError, match=r"^--leave-out bare: nothing is left to train on$"):
+        command("--leave-out", "toy", "--leave-out", "bare")
+
+
+def test_options_are_checked_as_the_config_is(command) -> None:
+    with pytest.raises(ConfigError, match=r"^command line: 'size' is 'huge': Input should be 'base' or 'small'$"):
+        command("--size", "huge")
+    with pytest.raises(ConfigError, match=r"^motion_term, video_term and text_term are all false; nothing is left"):
+        command("--without", "motion", "--without", "video", "--without", "text")
+
+
+def test_without_descriptions_class_names_are_the_only_texts(data: Path) -> None:
+    for descriptions, most in ((True, 9), (False, 1)):
+        triplets = loop.read_training_data(replace(TINY, descriptions=descriptions), data)
+        assert triplets[0].texts == describe("walk")[:most]
