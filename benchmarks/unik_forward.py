@@ -21,7 +21,8 @@ from tmor.model.published import import_unik
 from tmor.model.unik import BASE, UNIK
 
 _spec = importlib.util.spec_from_file_location("plain_unik", Path(__file__).parents[1] / "tests" / "plain_unik.py")
-assert _spec is not None and _spec.loader is not None
+assert _spec is not None
+assert _spec.loader is not None
 plain_unik = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(plain_unik)
 

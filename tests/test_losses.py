@@ -43,7 +43,9 @@ def test_k_positives_among_n_equal_similarities_give_log_n_over_k() -> None:
     x = torch.ones(6, 1)
     for k in range(1, 7):
         positive = (torch.arange(6) < k).expand(6, 6)
-        assert float(cluster_nce(x, x, positive, ~positive, temperature=1.0)) == pytest.approx(math.log(6 / k), abs=1e-6)
+        assert float(cluster_nce(x, x, positive, ~positive, temperature=1.0)) == pytest.approx(
+            math.log(6 / k), abs=1e-6
+        )
 
 
 def test_a_negative_of_weight_w_counts_w_times() -> None:

@@ -287,7 +287,14 @@ def test_a_body_without_extent_is_zero() -> None:
 
 @pytest.mark.parametrize(
     "unseen",
-    [[], ["left_wrist"], ["left_wrist", "right_wrist"], ["mid_hip"], ["left_hip", "left_shoulder"], list(UNIK17.joints)],
+    [
+        [],
+        ["left_wrist"],
+        ["left_wrist", "right_wrist"],
+        ["mid_hip"],
+        ["left_hip", "left_shoulder"],
+        list(UNIK17.joints),
+    ],
 )
 def test_gradients_are_finite(unseen: list[str]) -> None:
     x = torch.cat([person(), person()])

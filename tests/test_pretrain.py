@@ -280,7 +280,7 @@ def start(data: Path, out: Path, where: str = "fsync", nth: int = 1000) -> multi
     "moments",
     [
         [("_open_run", 1), ("fsync", 1), ("replace", 1)],  # before, while and after the run's folder is claimed
-        [("_losses", 3), ("_losses", 6), ("_recluster", 2), ("_set_means", 1), ("save_model", 1)],  # while it learns
+        [("_losses", 3), ("_losses", 6), ("_recluster", 2), ("_append_log", 1), ("save_model", 1)],  # while it learns
         [("_store", 1), ("fsync", 4), ("replace", 2)],  # between log and state, and in the middle of either
     ],
 )

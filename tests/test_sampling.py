@@ -100,8 +100,8 @@ def test_sources_come_as_often_as_the_balance_says(balance: float, shares: tuple
     assert order.shape == (count,)
     drawn = torch.bincount(order, minlength=len(SOURCES))
     for source, share in enumerate(shares):
-        size = int((SOURCES == source).sum())
-        times = drawn[SOURCES == source]
+        size = int((source == SOURCES).sum())
+        times = drawn[source == SOURCES]
         expected = count * share / size
         # A sample comes floor or ceil of its expected number of times, so that none repeats before its turn.
         assert int(expected) <= times.min()

@@ -1,4 +1,5 @@
-"""The command line: a thin shell that parses, calls and prints. Heavy parts are imported by the commands that need them."""
+"""The command line: a thin shell that parses, calls and prints. Heavy parts are imported by the commands that need
+them."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +37,7 @@ err = Console(stderr=True, highlight=False)
 
 _MOST_ROWS = 50
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-base, tmor-small, or a checkpoint file.")]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, or a checkpoint file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Also write a self-contained HTML page here.")]
 PartOption = Annotated[
@@ -45,7 +46,7 @@ PartOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Of everything random.")]
 
 
-class Part(str, Enum):
+class Part(StrEnum):
     """What an ablation can leave out of pre-training."""
 
     clusters = "clusters"
@@ -59,7 +60,9 @@ class Part(str, Enum):
 def main() -> None:
     """Run the command line: exit code 2 where the user's input was at fault, 1 where we are."""
     logging.basicConfig(
-        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=err, show_time=False, show_path=False)]
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_time=False, show_path=False)],
     )
     try:
         app()
@@ -75,7 +78,7 @@ def main() -> None:
 @app.command(rich_help_panel="Use")
 def demo(
     report: ReportOption = Path("demo-report.html"),
-    model: ModelOption = "tmor-base",
+    model: ModelOption = "tmor-small",
     as_json: JsonOption = False,
 ) -> None:
     """Name the actions of the embedded sample motions by text alone; writes an HTML report."""
@@ -113,7 +116,7 @@ def predict(
     labels: Annotated[
         str | None, typer.Option(help='Your labels, separated by commas: "sit down, drink, wave".')
     ] = None,
-    model: ModelOption = "tmor-base",
+    model: ModelOption = "tmor-small",
     as_json: JsonOption = False,
     report: ReportOption = None,
 ) -> None:
@@ -135,7 +138,9 @@ def predict(
         for n, result in enumerate(results[:_MOST_ROWS]):
             spans = ", ".join(f"{s.start_s:.1f}-{s.end_s:.1f} s {s.label}" for s in result.segments[:8])
             more = f" and {len(result.segments) - 8} more" if len(result.segments) > 8 else ""
-            table.add_row(_plain(result.track.id or str(n)), _plain(result.label), f"{result.score:.2f}", _plain(spans + more))
+            table.add_row(
+                _plain(result.track.id or str(n)), _plain(result.label), f"{result.score:.2f}", _plain(spans + more)
+            )
         out.print(table)
         if len(results) > _MOST_ROWS:
             out.print(f"and {len(results) - _MOST_ROWS} more; --json prints them all")
@@ -178,7 +183,14 @@ def inspect(
             rate = "unknown" if fact["fps"] is None else f"{fact['fps']:g} fps"
             length = "unknown" if fact["duration_s"] is None else f"{fact['duration_s']:.1f} s"
             layout = f"{fact['layout']}, {fact['joints']} joints, {fact['dims']}D"
-            table.add_row(_plain(str(fact["id"])), _plain(layout), str(fact["frames"]), rate, length, f"{fact['missing_share']:.0%}")
+            table.add_row(
+                _plain(str(fact["id"])),
+                _plain(layout),
+                str(fact["frames"]),
+                rate,
+                length,
+                f"{fact['missing_share']:.0%}",
+            )
         out.print(table)
         if len(facts) > _MOST_ROWS:
             out.print(f"and {len(facts) - _MOST_ROWS} more; --json prints them all")
@@ -253,7 +265,7 @@ def _without(settings: PretrainConfig, part: Part) -> PretrainConfig:
 def finetune(
     data: Annotated[Path, typer.Argument(help="A packed set with labels.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The fine-tuned checkpoint to write.")],
-    model: ModelOption = "tmor-base",
+    model: ModelOption = "tmor-small",
     part: PartOption = None,
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     share: Annotated[float, typer.Option(help="Share of the training labels that is used.")] = 1.0,
@@ -269,25 +281,33 @@ def finetune(
         raise TmorError(f"{output}: exists already; choose another name")
     benchmark = read_benchmark(data, part=part)
     with _progress("fine-tuning") as progress:
-        tuned, result = fine_tune(load_model(model), benchmark, epochs=epochs, share=share, seed=seed, progress=progress)
+        tuned, result = fine_tune(
+            load_model(model), benchmark, epochs=epochs, share=share, seed=seed, progress=progress
+        )
     save_model(tuned, output)
     if as_json:
         print(json.dumps({"benchmark": benchmark.name, **result}))
     else:
-        out.print(f"{benchmark.name}: {result['top1']:.1f}% right on the test part ({result['samples']} training samples)")
+        out.print(
+            f"{benchmark.name}: {result['top1']:.1f}% right on the test part ({result['samples']} training samples)"
+        )
         err.print(f"wrote {output}")
 
 
 @app.command(rich_help_panel="Learn")
 def evaluate(
     data: Annotated[list[Path], typer.Argument(help="Packed sets with labels.")],
-    model: ModelOption = "tmor-base",
+    model: ModelOption = "tmor-small",
     mode: Annotated[
         list[str], typer.Option(help="zero-shot, few-shot, linear, finetune, scratch, raw; retrieve (with --captions).")
     ] = ["zero-shot", "few-shot", "linear"],  # noqa: B006
     part: PartOption = None,
-    validation: Annotated[bool, typer.Option("--validation", help="Leave the test part alone; halve the training part.")] = False,
-    without_descriptions: Annotated[bool, typer.Option("--without-descriptions", help="Zero-shot by class names alone.")] = False,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Leave the test part alone; halve the training part.")
+    ] = False,
+    without_descriptions: Annotated[
+        bool, typer.Option("--without-descriptions", help="Zero-shot by class names alone.")
+    ] = False,
     captions: Annotated[Path | None, typer.Option(help="Captions of the set, for retrieval.")] = None,
     epochs: Annotated[int, typer.Option(help="Of finetune and scratch.", min=1)] = 20,
     share: Annotated[float, typer.Option(help="Share of the labels that finetune and scratch use.")] = 1.0,

@@ -29,7 +29,8 @@ class Augmentation:
         pitch_deg: and up to this far above or below.
         roll_deg: rotation in the image plane.
         stretch: 2D clips are widened or narrowed by up to this share, as if seen from a little aside.
-        mirror: share of clips that are mirrored, left and right changing places (drawn by the caller, who mirrors the text).
+        mirror: share of clips that are mirrored, left and right changing places (drawn by the caller, who mirrors
+            the text).
         noise: standard deviation of the keypoints' error, in body sizes.
         lost_joints: share of clips in which some joints are unseen.
     """
@@ -99,9 +100,11 @@ class PretrainConfig:
         batch: clips per step; each is seen in two views.
         bank: embeddings remembered per modality as further positives and negatives.
         learning_rate, weight_decay: of AdamW; the rate warms up for ``warmup`` steps and falls as a cosine to zero.
-        temperature_motion, temperature_text: divide the similarities of the motion-motion and motion-text terms (video as
+        temperature_motion, temperature_text: divide the similarities of the motion-motion and motion-text terms
+            (video as
             motion).
-        plain_text: share of clips that are paired with their plainest text alone; the others with a mixture of all of theirs.
+        plain_text: share of clips that are paired with their plainest text alone; the others with a mixture of all
+            of theirs.
         text_noise: standard deviation of noise on the teacher's text embeddings, relative to their length.
         motion_term, video_term, text_term: which terms of the loss are on.
         clusters: None: no clusters, every sample is its own.

@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
+from tmor.config import Augmentation
 from tmor.downstream.benchmarks import Benchmark
 from tmor.downstream.metrics import accuracy, mean_class_accuracy
-from tmor.config import Augmentation
 from tmor.errors import TmorError
 from tmor.model.model import Model
 from tmor.posecap.triplets import Triplet
@@ -30,7 +30,8 @@ _STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 def linear_probe(
     train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray, *, seed: int = 0
 ) -> dict[str, Any]:
-    """Logistic regression on frozen embeddings; its regularisation is chosen by cross-validation within the training part.
+    """Logistic regression on frozen embeddings; its regularisation is chosen by cross-validation within the training
+    part.
 
     Args:
         train, test: (n, d) and (m, d) L2-normalised embeddings.
@@ -41,7 +42,9 @@ def linear_probe(
     """
     mean, scale = train.mean(axis=0), train.std(axis=0).mean() + 1e-9
     train, test = (train - mean) / scale, (test - mean) / scale
-    folds = StratifiedKFold(min(3, int(np.bincount(train_labels)[np.unique(train_labels)].min())), shuffle=True, random_state=seed)
+    folds = StratifiedKFold(
+        min(3, int(np.bincount(train_labels)[np.unique(train_labels)].min())), shuffle=True, random_state=seed
+    )
 
     def probe(strength: float) -> LogisticRegression:
         return LogisticRegression(C=strength / train.shape[1], max_iter=1000)
@@ -57,7 +60,8 @@ def linear_probe(
 
 
 def raw_nearest(benchmark: Benchmark, *, neighbours: int = 3, frames: int = 20) -> dict[str, Any]:
-    """The anchor without learning: nearest neighbours of the normalised coordinates themselves, 3D seen from the front."""
+    """The anchor without learning: nearest neighbours of the normalised coordinates themselves, 3D seen from the
+    front."""
     triplets = [Triplet("", "", tracks[0]) for tracks in benchmark.samples]
     clips = Clips.from_triplets(triplets, fps=15.0)
     x = clips.plain(torch.arange(len(clips)), frames=frames).flatten(1).numpy()

@@ -35,7 +35,8 @@ def evaluate(
     """Run the modes; the test part is read for the figures only, never to choose anything.
 
     Args:
-        modes: zero-shot, few-shot (k = 1 and 5) and linear use the frozen encoder; finetune trains it on, scratch trains the
+        modes: zero-shot, few-shot (k = 1 and 5) and linear use the frozen encoder; finetune trains it on, scratch
+            trains the
             same network from random weights, raw compares coordinates without learning.
         validation: split the training part in two and leave the test part alone: for choosing between models.
         descriptions: zero-shot with our written descriptions beside the class names.

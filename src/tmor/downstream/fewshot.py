@@ -39,7 +39,9 @@ def few_shot(
     for shot in shots:
         for k in classes:
             if len(rows[k]) < shot:
-                raise TmorError(f"class {k} has {len(rows[k])} training samples; expected at least {shot} for {shot}-shot")
+                raise TmorError(
+                    f"class {k} has {len(rows[k])} training samples; expected at least {shot} for {shot}-shot"
+                )
         scores = []
         for episode in range(episodes):
             rng = np.random.default_rng([seed, shot, episode])

@@ -15,7 +15,11 @@ def accuracy(truth: np.ndarray, answer: np.ndarray) -> float:
 def mean_class_accuracy(truth: np.ndarray, answer: np.ndarray) -> float:
     """Accuracy of each class that occurs in ``truth``, averaged over these classes."""
     classes = np.unique(truth)
-    return float(np.mean([accuracy(truth[truth == k], answer[truth == k]) for k in classes])) if len(classes) else float("nan")
+    return (
+        float(np.mean([accuracy(truth[truth == k], answer[truth == k]) for k in classes]))
+        if len(classes)
+        else float("nan")
+    )
 
 
 def interval95(values: Sequence[float]) -> float:

@@ -18,7 +18,8 @@ def retrieve(model: Model, triplets: Sequence[Triplet]) -> dict[str, Any]:
     Of every clip the first caption counts. Clips with the same caption are all right answers to it.
 
     Returns:
-        ``text_to_motion`` and ``motion_to_text``, each with R@1, R@5, R@10 in percent and the median rank; ``clips`` and ``texts``,
+        ``text_to_motion`` and ``motion_to_text``, each with R@1, R@5, R@10 in percent and the median rank; ``clips``
+        and ``texts``,
         how many there were.
     """
     captioned = [t for t in triplets if t.texts]

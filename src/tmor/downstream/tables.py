@@ -31,7 +31,12 @@ def result_rows(results: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, 
             if shot.isdigit():
                 episodes = result["few-shot"]["episodes"]
                 rows.append(
-                    (name, f"{shot}-shot top-1", f"{found['mean']:.1f} ± {found['interval95']:.1f}", f"{episodes} episodes, 95%")
+                    (
+                        name,
+                        f"{shot}-shot top-1",
+                        f"{found['mean']:.1f} ± {found['interval95']:.1f}",
+                        f"{episodes} episodes, 95%",
+                    )
                 )
         if "linear" in result:
             rows.append((name, "linear probe top-1", f"{result['linear']['top1']:.1f}", ""))
@@ -40,12 +45,15 @@ def result_rows(results: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, 
         for mode, title in (("finetune", "fine-tuned top-1"), ("scratch", "from scratch top-1")):
             if mode in result:
                 found = result[mode]
-                rows.append((name, title, f"{found['top1']:.1f}", f"{found['epochs']} epochs, {found['share']:.0%} of labels"))
+                rows.append(
+                    (name, title, f"{found['top1']:.1f}", f"{found['epochs']} epochs, {found['share']:.0%} of labels")
+                )
         if "retrieve" in result:
             found = result["retrieve"]
             for way in ("text_to_motion", "motion_to_text"):
                 figures = ", ".join(f"R@{k} {found[way][f'R@{k}']:.1f}" for k in (1, 5, 10))
-                note = f"median rank {found[way]['median_rank']:g} of {found['clips' if way == 'text_to_motion' else 'texts']}"
+                items = found["clips" if way == "text_to_motion" else "texts"]
+                note = f"median rank {found[way]['median_rank']:g} of {items}"
                 rows.append((name, way.replace("_", " "), figures, note))
     return rows
 
@@ -68,7 +76,15 @@ def markdown_tables(folder: Path) -> str:
             first = results[0]
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError) as error:
             raise FormatError(f"{file}: not a result of tmor evaluate ({error!r})") from error
-        about = f"model {first['model']}, {first.get('part', 'all')} part, seed {first.get('seed', 0)}, {first.get('date', 'undated')}"
-        lines = [f"### {file.stem}", "", f"{about}.", "", "| set | measure | value | note |", "| --- | --- | --- | --- |"]
+        part, seed, day = (first.get(key, "unknown") for key in ("part", "seed", "date"))
+        about = f"model {first['model']}, part: {part}, seed {seed}, {day}"
+        lines = [
+            f"### {file.stem}",
+            "",
+            f"{about}.",
+            "",
+            "| set | measure | value | note |",
+            "| --- | --- | --- | --- |",
+        ]
         parts.append("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]))
     return "\n\n".join(parts)

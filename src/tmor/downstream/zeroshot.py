@@ -33,9 +33,11 @@ def zero_shot(
         descriptions: use our written descriptions beside the names.
 
     Returns:
-        ``top1`` and ``mean_class`` in percent over all classes; ``shared``, the classes whose name, or one that means the same
+        ``top1`` and ``mean_class`` in percent over all classes; ``shared``, the classes whose name, or one that
+        means the same
         to the text teacher (cosine of at least 0.7), training had, with that name;
-        ``top1_unseen`` over the other classes' samples, among the other classes only; ``per_class`` in percent; ``answers``,
+        ``top1_unseen`` over the other classes' samples, among the other classes only; ``per_class`` in percent;
+        ``answers``,
         how often each class was the answer.
     """
     scores = motion @ model.project_labels(class_names, descriptions=descriptions).T
@@ -51,7 +53,9 @@ def zero_shot(
         "shared": shared,
         "top1_unseen": 100 * accuracy(truth[of_unseen], answer_unseen),
         "chance_unseen": 100 / len(unseen) if len(unseen) else float("nan"),
-        "per_class": {name: 100 * accuracy(truth[truth == k], answer[truth == k]) for k, name in enumerate(class_names)},
+        "per_class": {
+            name: 100 * accuracy(truth[truth == k], answer[truth == k]) for k, name in enumerate(class_names)
+        },
         "answers": {name: int((answer == k).sum()) for k, name in enumerate(class_names)},
     }
 
@@ -64,6 +68,4 @@ def shared_names(model: Model, class_names: Sequence[str], seen: Collection[str]
     names = embed_texts(model.teacher, [plain_label(name) for name in class_names])
     similarity = names @ embed_texts(model.teacher, [plain_label(name) for name in known]).T
     nearest = similarity.argmax(axis=1)
-    return {
-        name: known[nearest[k]] for k, name in enumerate(class_names) if similarity[k, nearest[k]] >= _SAME_NAME
-    }
+    return {name: known[nearest[k]] for k, name in enumerate(class_names) if similarity[k, nearest[k]] >= _SAME_NAME}

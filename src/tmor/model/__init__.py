@@ -1,0 +1,1 @@
+"""The learned part: the motion encoder, its projection heads, and checkpoints."""

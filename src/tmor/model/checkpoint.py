@@ -21,14 +21,14 @@ from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
 
 _KEY = "tmor"
-SHIPPED = ("tmor-base", "tmor-small")
+SHIPPED = ("tmor-small",)
 
 
-def load_model(name_or_path: str | Path = "tmor-base") -> Model:
+def load_model(name_or_path: str | Path = "tmor-small") -> Model:
     """A trained model, ready for use on the CPU.
 
     Args:
-        name_or_path: ``tmor-base`` or ``tmor-small``, which ship with the package, or a checkpoint file.
+        name_or_path: ``tmor-small``, which ships with the package, or a checkpoint file.
 
     Raises:
         CheckpointError: there is no such file, or it is not a checkpoint of a model.
@@ -46,7 +46,9 @@ def load_model(name_or_path: str | Path = "tmor-base") -> Model:
         raise CheckpointError(f"{path}: tensor '{name}' is in {there} but not in {lacking}")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
-            raise CheckpointError(f"{path}: tensor '{name}' has shape {tuple(tensor.shape)}; expected {tuple(expected[name].shape)}")
+            raise CheckpointError(
+                f"{path}: tensor '{name}' has shape {tuple(tensor.shape)}; expected {tuple(expected[name].shape)}"
+            )
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -70,8 +72,17 @@ def _spec(values: dict[str, Any], path: Path) -> ModelSpec:
         known = {f.name for f in fields(ModelSpec)}
         unknown = values.keys() - known
         if unknown:
-            raise CheckpointError(f"{path}: the model has unknown properties {', '.join(sorted(unknown))}; it needs a newer tmor")
-        return ModelSpec(**{**values, "shape": UnikShape(**shape), "views_deg": tuple(values["views_deg"]), "classes": tuple(values["classes"])})
+            raise CheckpointError(
+                f"{path}: the model has unknown properties {', '.join(sorted(unknown))}; it needs a newer tmor"
+            )
+        return ModelSpec(
+            **{
+                **values,
+                "shape": UnikShape(**shape),
+                "views_deg": tuple(values["views_deg"]),
+                "classes": tuple(values["classes"]),
+            }
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: the description of the model is not valid: {error}") from error
 
@@ -124,5 +135,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         header = json.loads(metadata[_KEY])
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path}: has no '{_KEY}' header; published encoders come in by tmor import-weights") from error
+        raise CheckpointError(
+            f"{path}: has no '{_KEY}' header; published encoders come in by tmor import-weights"
+        ) from error
     return {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}, header

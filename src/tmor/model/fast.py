@@ -1,7 +1,9 @@
 """UNIK's blocks for inference on CPUs: the same function as ``unik.py`` computes in eval mode, in less time.
 
-Batch norms are folded into the product before them. A convolution over time is a few large products in Fourier space, with a
-third of the multiplications. Rows go through a few at a time, so that what a block hands to the next is still in the cache.
+Batch norms are folded into the product before them. A convolution over time is a few large products in Fourier
+space, with a
+third of the multiplications. Rows go through a few at a time, so that what a block hands to the next is still in the
+cache.
 """
 
 from __future__ import annotations
@@ -121,7 +123,8 @@ class _FastConv:
         return self.products[period]
 
 
-# A frequency is a complex product, of three real ones: (x - y)w, x(v - w), y(v + w). So it has three points, frequency 0 one.
+# A frequency is a complex product, of three real ones: (x - y)w, x(v - w), y(v + w).
+# So it has three points, frequency 0 one.
 
 
 @lru_cache(maxsize=64)
@@ -161,6 +164,7 @@ def _wave(period: int, number: int, frames: range) -> tuple[Tensor, Tensor]:
 
 def _affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
     """Scale and shift of a batch norm in eval mode."""
+    assert norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight.detach() * (norm.running_var + norm.eps).rsqrt()
     return scale, norm.bias.detach() - norm.running_mean * scale
 

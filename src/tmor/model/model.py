@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -110,11 +111,6 @@ class Model(nn.Module):
         self.text_head = ProjectionHead(spec.teacher_width, spec.width) if spec.width and spec.teacher else None
         self.video_head = ProjectionHead(spec.video_width, spec.width) if spec.width and spec.video_width else None
         self.class_head = nn.Linear(self.encoder.features, len(spec.classes)) if spec.classes else None
-        # Means over the training data: what all movements, or all texts, have in common tells nothing apart.
-        self.motion_mean: Tensor
-        self.text_mean: Tensor
-        self.register_buffer("motion_mean", torch.zeros(spec.width))
-        self.register_buffer("text_mean", torch.zeros(spec.width))
         self.examples: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -168,7 +164,7 @@ class Model(nn.Module):
         return F.normalize(torch.from_numpy(self.features(tracks)), dim=1).numpy()
 
     def project(self, features: np.ndarray) -> np.ndarray:
-        """Movements in the space of texts, less what all movements have in common.
+        """Movements in the space of texts.
 
         Args:
             features: (n, features) as :meth:`features` gives them.
@@ -179,10 +175,10 @@ class Model(nn.Module):
         if self.motion_head is None:
             raise TmorError(f"model '{self.spec.name}' has no projection heads and can't compare movements with text")
         with torch.inference_mode():
-            return F.normalize(self.motion_head(torch.from_numpy(features)) - self.motion_mean, dim=1).numpy()
+            return self.motion_head(torch.from_numpy(features)).numpy()
 
     def project_texts(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> np.ndarray:
-        """Embeddings of texts in the space of movements, less what all texts have in common.
+        """Embeddings of texts in the space of movements.
 
         Args:
             texts: one text each, or several that speak together, as one mean.
@@ -196,7 +192,7 @@ class Model(nn.Module):
         rows = torch.from_numpy(embed_texts(self.teacher, [text for group in groups for text in group]))
         means = torch.stack([part.mean(dim=0) for part in rows.split([len(group) for group in groups])])
         with torch.inference_mode():
-            return F.normalize(self.text_head(F.normalize(means, dim=1)) - self.text_mean, dim=1).numpy()
+            return self.text_head(F.normalize(means, dim=1)).numpy()
 
     def project_labels(self, labels: Sequence[str], *, descriptions: bool = True) -> np.ndarray:
         """One embedding per label, of all its texts together (:func:`tmor.posecap.captions.describe`).
@@ -210,7 +206,8 @@ class Model(nn.Module):
         """Which of the labels each track shows.
 
         Args:
-            labels: told apart by their texts, and by example where they were enrolled. None: the classes that the model was
+            labels: told apart by their texts, and by example where they were enrolled. None: the classes that the
+                model was
                 fine-tuned for.
 
         Raises:
@@ -222,13 +219,14 @@ class Model(nn.Module):
     def detect(self, track: Track, labels: Sequence[str] | None = None) -> list[Segment]:
         """What the track shows when: windows are classified, and neighbours of the same label joined.
 
-        A track no longer than a clip is one segment. Where the rate is unknown, frames count as if at twice the model's rate.
+        A track no longer than a clip is one segment. Where the rate is unknown, frames count as if at twice the
+        model's rate.
         """
         clips, spans = self._clips(track)
         names, probabilities = self._probabilities(self._encode([clips]), labels)
         step = 1 / track.fps if track.fps else 0.5 / self.spec.fps
         # A window answers for its own middle part, half-way to its neighbours.
-        cuts = [spans[0][0], *((a[1] + b[0]) / 2 for a, b in zip(spans[:-1], spans[1:], strict=True)), spans[-1][1]]
+        cuts = [spans[0][0], *((a[1] + b[0]) / 2 for a, b in itertools.pairwise(spans)), spans[-1][1]]
         segments: list[Segment] = []
         for i, row in enumerate(probabilities):
             label, score = names[int(row.argmax())], float(row.max())
@@ -285,7 +283,8 @@ class Model(nn.Module):
         return torch.stack([columns[label] for label in labels], dim=1)
 
     def _clips(self, track: Track) -> tuple[Tensor, list[tuple[float, float]]]:
-        """What the encoder sees of a track: (clips, views, frames, 17, 2), and each clip's span as shares of the track."""
+        """What the encoder sees of a track: (clips, views, frames, 17, 2), and each clip's span as shares of the
+        track."""
         spec = self.spec
         x = prepare(track, fps=spec.fps)
         longest = spec.longest_frames if track.fps is None else round(spec.longest_s * spec.fps)
@@ -303,7 +302,8 @@ class Model(nn.Module):
         return to_body(views), spans
 
     def _encode(self, clips: Sequence[Tensor]) -> Tensor:
-        """Each (clips, views, frames, joints, channels) -> all of their clips one after the other, (clips, features)."""
+        """Each (clips, views, frames, joints, channels) -> all of their clips one after the other, (clips,
+        features)."""
         self.eval()
         with torch.inference_mode():
             flat = torch.cat([part.flatten(0, 1) for part in clips])[:, None]
@@ -312,7 +312,9 @@ class Model(nn.Module):
             rows = torch.cat([self.encoder(part) for part in flat.split(_BATCH)])
             sizes = [part.shape[0] * part.shape[1] for part in clips]
             # 2D clips have one view, 3D ones several.
-            parts = [row.unflatten(0, part.shape[:2]).mean(dim=1) for row, part in zip(rows.split(sizes), clips, strict=True)]
+            parts = [
+                row.unflatten(0, part.shape[:2]).mean(dim=1) for row, part in zip(rows.split(sizes), clips, strict=True)
+            ]
             return torch.cat(parts)
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class ProjectionHead(nn.Module):
     """A two-layer perceptron whose output is L2-normalised.
 
-    The input is standardised per feature first: what all movements (or all texts) have in common would otherwise outweigh
+    The input is standardised per feature first: what all movements (or all texts) have in common would otherwise
+    outweigh
     what tells them apart.
 
     Args:

@@ -24,7 +24,8 @@ def import_unik(path: str | Path, *, strides: tuple[int, ...] = BASE.strides) ->
     ``s_unit.bias`` are dropped.
 
     Args:
-        path: ``.pt`` or ``.pth`` with the tensors by name, bare or under ``state_dict``, ``model_state_dict`` or ``model``.
+        path: ``.pt`` or ``.pth`` with the tensors by name, bare or under ``state_dict``, ``model_state_dict`` or
+            ``model``.
         strides: temporal stride of each block, which no tensor tells.
 
     Raises:
@@ -44,7 +45,9 @@ def import_unik(path: str | Path, *, strides: tuple[int, ...] = BASE.strides) ->
     inputs = tensors.sizes("data_bn.weight", ndim=1)[0]
     persons = inputs // max(joints * channels, 1)
     if persons < 1 or persons * joints * channels != inputs:
-        raise CheckpointError(f"{path}: data_bn covers {inputs}; expected persons x {joints} joints x {channels} channels")
+        raise CheckpointError(
+            f"{path}: data_bn covers {inputs}; expected persons x {joints} joints x {channels} channels"
+        )
     shape = UnikShape(widths, strides, heads=heads[0] if len(set(heads)) == 1 else heads, persons=persons)
 
     state = tensors.norm("data_bn", "data_bn", inputs)
@@ -52,7 +55,9 @@ def import_unik(path: str | Path, *, strides: tuple[int, ...] = BASE.strides) ->
         state |= _block(tensors, i, width_in, width, stride=stride, heads=n, joints=joints)
     for name in tensors.left:
         if not re.fullmatch(r"fc\.(weight|bias)|l\d+\.s_unit\.bias", name):
-            raise CheckpointError(f"{path}: tensor '{name}' is unexpected; a UNIK of {depth} blocks has none of that name")
+            raise CheckpointError(
+                f"{path}: tensor '{name}' is unexpected; a UNIK of {depth} blocks has none of that name"
+            )
 
     spec = ModelSpec(
         path.stem, shape, channels, joints, width=0, teacher="", teacher_width=0, training={"source": path.name}
@@ -108,7 +113,9 @@ class _Tensors:
 
     def take(self, name: str, *shape: int) -> Tensor:
         if self.sizes(name, ndim=len(shape)) != shape:
-            raise CheckpointError(f"{self.path}: tensor '{name}' has shape {tuple(self.left[name].shape)}; expected {shape}")
+            raise CheckpointError(
+                f"{self.path}: tensor '{name}' has shape {tuple(self.left[name].shape)}; expected {shape}"
+            )
         return self.left.pop(name).float()
 
     def conv(self, name: str, width_in: int, width: int, *, kernel: int = 1) -> tuple[Tensor, Tensor]:
@@ -132,7 +139,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
             raise CheckpointError(
-                f"{path}: would run code when read ({code[1]}), so it was not; expected tensors and plain containers only"
+                f"{path}: would run code when read ({code[1]}), so it was not; "
+                "expected tensors and plain containers only"
             ) from error
         if isinstance(error, pickle.UnpicklingError):
             raise CheckpointError(f"{path}: not tensors and plain containers alone; nothing in it was run") from error
@@ -142,8 +150,12 @@ def _read(path: Path) -> dict[str, Tensor]:
             found = found[key]
             break
     if not isinstance(found, dict) or not found:
-        raise CheckpointError(f"{path}: holds {type(found).__name__}; expected tensors by name, or a dict with 'state_dict'")
+        raise CheckpointError(
+            f"{path}: holds {type(found).__name__}; expected tensors by name, or a dict with 'state_dict'"
+        )
     for name, tensor in found.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(f"{path}: entry '{name}' is of type {type(tensor).__name__}; expected tensors by name")
+            raise CheckpointError(
+                f"{path}: entry '{name}' is of type {type(tensor).__name__}; expected tensors by name"
+            )
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}

@@ -1,7 +1,9 @@
 """UNIK, the motion encoder: spatio-temporal blocks that learn which joints depend on which (arXiv 2107.08580).
 
-Written from METHOD section 5 for speed: inside the network a tensor is laid out (batch, joints, frames, width), so that every
-1x1 convolution is one matrix product, the joint mixing of all heads is one batched product, and the 9x1 convolution runs in
+Written from METHOD section 5 for speed: inside the network a tensor is laid out (batch, joints, frames, width), so
+that every
+1x1 convolution is one matrix product, the joint mixing of all heads is one batched product, and the 9x1 convolution
+runs in
 the channels-last kernels. Persons that are not there are never computed. Inference on CPUs goes through ``fast.py``.
 """
 
@@ -25,7 +27,8 @@ class UnikShape:
         widths: channels of each block's output.
         strides: temporal stride of each block.
         heads: dependency matrices per block, or a number for each block.
-        persons: None: every person is encoded alike and absent ones take no part. A number: that many person slots with an
+        persons: None: every person is encoded alike and absent ones take no part. A number: that many person slots
+            with an
             input normalisation each, absent persons being counted in the mean, as in the authors' published networks.
     """
 
@@ -36,11 +39,15 @@ class UnikShape:
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.strides):
-            raise ValueError(f"{len(self.widths)} widths and {len(self.strides)} strides; expected one stride per block")
+            raise ValueError(
+                f"{len(self.widths)} widths and {len(self.strides)} strides; expected one stride per block"
+            )
         if not isinstance(self.heads, int):
             object.__setattr__(self, "heads", tuple(self.heads))
         if len(self.block_heads) != len(self.widths):
-            raise ValueError(f"{len(self.block_heads)} numbers of heads for {len(self.widths)} blocks; expected one or one each")
+            raise ValueError(
+                f"{len(self.block_heads)} numbers of heads for {len(self.widths)} blocks; expected one or one each"
+            )
 
     @property
     def block_heads(self) -> tuple[int, ...]:
@@ -82,7 +89,8 @@ class UNIK(nn.Module):
         """Features of whole clips: the mean over time, joints and persons.
 
         Args:
-            x: (batch, persons, frames, joints, channels) normalised coordinates; a person that is zero throughout is absent.
+            x: (batch, persons, frames, joints, channels) normalised coordinates; a person that is zero throughout is
+                absent.
 
         Returns:
             (batch, features).
@@ -103,12 +111,15 @@ class UNIK(nn.Module):
     def _encode(self, x: Tensor, pool) -> Tensor:
         if x.ndim != 5 or x.shape[3:] != (self.joints, self.channels):
             raise ValueError(
-                f"input has shape {tuple(x.shape)}; expected (batch, persons, frames, {self.joints} joints, {self.channels} channels)"
+                f"input has shape {tuple(x.shape)}; "
+                f"expected (batch, persons, frames, {self.joints} joints, {self.channels} channels)"
             )
         batch, persons, frames = x.shape[:3]
         slots = self.shape.persons
         if slots is not None and persons != slots:
-            raise ValueError(f"input has {persons} persons; this network has {slots} person slots (absent ones all zero)")
+            raise ValueError(
+                f"input has {persons} persons; this network has {slots} person slots (absent ones all zero)"
+            )
         rows = x.reshape(batch * persons, frames, self.joints, self.channels)
         if slots is None and persons == 1:
             return pool(self._blocks(self._normalise(rows)))
@@ -159,8 +170,12 @@ class UNIK(nn.Module):
     def _may_be_fast(self, x: Tensor) -> bool:
         """Whether this is inference on a CPU in 32 bits, by PyTorch itself and not an export."""
         learns = self.training or torch.is_grad_enabled()
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        return not (learns or traced or torch.is_autocast_enabled("cpu")) and x.device.type == "cpu" and x.dtype == torch.float32
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        return (
+            not (learns or traced or torch.is_autocast_enabled("cpu"))
+            and x.device.type == "cpu"
+            and x.dtype == torch.float32
+        )
 
     def _fast_blocks(self) -> FastBlocks:
         """The blocks prepared for inference, anew whenever a weight has changed."""

@@ -1,0 +1,1 @@
+"""Triplets of video, skeleton and text."""

@@ -65,19 +65,19 @@ def read_triplets(
     keep = np.ones(len(packed), dtype=bool) if part is None else packed.part(part)
     if captions is not None:
         return _captioned(packed, keep, Path(captions))
-    classes = [describe(name) if descriptions else describe(name)[:1] for name in packed.class_names]
+    classes = {name: describe(name) if descriptions else describe(name)[:1] for name in packed.class_names}
     triplets = []
-    for i in np.flatnonzero(keep):
+    for i in np.flatnonzero(keep).tolist():
         for track in packed.tracks(i):
             for suffix, clip, k in _pieces(packed, i, track):
-                named = k is not None and k >= 0
+                name = None if k is None or k < 0 else packed.class_names[k]
                 triplets.append(
                     Triplet(
                         id=f"{packed.name}/{track.id}{suffix}",
                         source=packed.name,
                         track=clip,
-                        texts=classes[k] if named else (),
-                        label=packed.class_names[k] if named else None,
+                        texts=() if name is None else classes[name],
+                        label=name,
                     )
                 )
     return triplets
@@ -105,10 +105,11 @@ def _pieces(packed: PackedSet, i: int, track: Track) -> list[tuple[str, Track, i
 
 
 def _frame(packed: PackedSet, i: int, track: Track, frame: int) -> int:
-    """Which frame of the track a frame of sequence i became: where times are irregular, the track has a rate of its own."""
+    """Which frame of the track a frame of sequence i became: where times are irregular, the track has a rate of its
+    own."""
     if packed.times_s is None or track.fps is None:
         return frame
-    return min(round((packed.times_s[packed.offsets[i] + frame] - track.start_s) * track.fps), len(track) - 1)
+    return min(round(float(packed.times_s[packed.offsets[i] + frame] - track.start_s) * track.fps), len(track) - 1)
 
 
 def _captioned(packed: PackedSet, keep: np.ndarray, path: Path) -> list[Triplet]:

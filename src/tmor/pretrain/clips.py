@@ -66,7 +66,7 @@ class Clips:
                 texts.setdefault(text, len(texts))
         for text in list(texts):
             texts.setdefault(mirror_text(text), len(texts))
-        # Mirroring is its own inverse only up to spelling (counter-clockwise), so the table is closed under one application.
+        # Mirroring is its own inverse only up to spelling (counter-clockwise); one application is enough.
         sources = {name: i for i, name in enumerate(dict.fromkeys(t.source for t in triplets))}
         labels = {name: i for i, name in enumerate(sorted({t.label for t in triplets if t.label is not None}))}
         most = max(1, max(len(t.texts) for t in triplets))

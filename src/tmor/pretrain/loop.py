@@ -1,4 +1,5 @@
-"""Pre-training, top to bottom: stage 1 learns from motion and video, stage 2 from text as well (T-MOR, METHOD section 2-3)."""
+"""Pre-training, top to bottom: stage 1 learns from motion and video, stage 2 from text as well (T-MOR, METHOD
+section 2-3)."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def pretrain(
 ) -> Model:
     """Train a model and write it to ``out/model.safetensors``.
 
-    ``out`` also gets ``config.json``, ``log.jsonl`` (one line per epoch) and ``state.safetensors``, written whole at the end of every
+    ``out`` also gets ``config.json``, ``log.jsonl`` (one line per epoch) and ``state.safetensors``, written whole at
+    the end of every
     epoch: a run that was interrupted at any moment continues from there with ``resume`` and ends with the same weights.
 
     Args:
@@ -89,12 +91,11 @@ def pretrain(
         record |= {"epoch": state.epoch, "stage": 1 if state.epoch < config.self_epochs else 2}
         record["seconds"] = time.monotonic() - started
         state.epoch += 1
-        # The log first: when killed in between, the epoch is run again and its line replaced; else it would lack for good.
+        # The log first: when killed in between, the epoch is run again and its line replaced; else it would lack.
         _append_log(out / "log.jsonl", record)
         _store(state, out / "state.safetensors")
         log.info("%s", record)
     final = state.average if config.average else state.model
-    _set_means(final, clips, text_rows, config)
     save_model(final, out / "model.safetensors")
     return final.eval()
 
@@ -115,7 +116,9 @@ def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
             read = _with_depth(read, entry, data)
         seen = [t for t in read if not np.isnan(t.track.keypoints).all()]
         if len(seen) < len(read):
-            log.warning("%s: %d of %d clips left out, nobody is seen in them", entry.path, len(read) - len(seen), len(read))
+            log.warning(
+                "%s: %d of %d clips left out, nobody is seen in them", entry.path, len(read) - len(seen), len(read)
+            )
         triplets += seen
     return triplets
 
@@ -143,7 +146,8 @@ def _with_depth(triplets: list[Triplet], entry: DataConfig, data: Path) -> list[
 
 
 def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, Tensor, ModelSpec]:
-    """Teacher embeddings (k, d) of all texts, which of them say the same (k, k) bool, and the description of the model."""
+    """Teacher embeddings (k, d) of all texts, which of them say the same (k, k) bool, and the description of the
+    model."""
     teacher = load_text_teacher(config.teacher)
     rows = torch.from_numpy(embed_texts(teacher, clips.texts))
     spec = ModelSpec(
@@ -181,7 +185,9 @@ def _recluster(state: _State, clips: Clips, config: PretrainConfig, progress: Pr
         return {}
     features = embed_clips(state.model, clips, config, progress)
     found = cluster(features, eps=config.clusters.eps, min_samples=config.clusters.min_samples)
-    record = diagnostics(found, previous=state.clusters.numpy() if state.eps is not None else None, truth=clips.labels.numpy())
+    record = diagnostics(
+        found, previous=state.clusters.numpy() if state.eps is not None else None, truth=clips.labels.numpy()
+    )
     for move in found.moves:
         log.warning("clusters: %s", move)
     state.clusters, state.eps = torch.as_tensor(found.sample_clusters()), found.eps
@@ -261,7 +267,9 @@ def _losses(
     first, second = model.motion_head(features).chunk(2)
     losses: dict[str, Tensor] = {}
     if config.motion_term:
-        losses["motion"] = _term(state, "motion", first, second, both, temperature=config.temperature_motion, config=config)
+        losses["motion"] = _term(
+            state, "motion", first, second, both, temperature=config.temperature_motion, config=config
+        )
     if model.video_head is not None and config.video_term:
         # A mirrored movement is not what its video shows.
         there = ~clips.videos[ids].isnan().any(dim=1) & ~mirrored
@@ -282,8 +290,16 @@ def _losses(
             # Both views of a movement answer to its text.
             for name, motion in (("text", first), ("text_second", second)):
                 losses[name] = 0.5 * _term(
-                    state, "text", motion[there], text, both[there], temperature=config.temperature_text, config=config,
-                    keys=keys, alike=text_alike, push=name == "text_second",
+                    state,
+                    "text",
+                    motion[there],
+                    text,
+                    both[there],
+                    temperature=config.temperature_text,
+                    config=config,
+                    keys=keys,
+                    alike=text_alike,
+                    push=name == "text_second",
                 )
     return losses
 
@@ -341,18 +357,6 @@ def _follow(average: Model, model: Model, decay: float) -> None:
             kept.lerp_(new, 1 - decay)
         else:
             kept.copy_(new)
-
-
-@torch.inference_mode()
-def _set_means(model: Model, clips: Clips, text_rows: Tensor, config: PretrainConfig) -> None:
-    """What all movements, and all texts, have in common; every data set counts alike."""
-    model.eval()
-    assert model.motion_head is not None
-    motion = model.motion_head(embed_clips(model, clips, config, lambda *_: None))
-    means = [motion[clips.sources == source].mean(dim=0) for source in range(len(clips.source_names))]
-    model.motion_mean.copy_(torch.stack(means).mean(dim=0))
-    if model.text_head is not None and len(text_rows):
-        model.text_mean.copy_(model.text_head(text_rows).mean(dim=0))
 
 
 def _open_run(out: Path, config: PretrainConfig, resume: bool) -> None:

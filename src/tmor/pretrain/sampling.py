@@ -12,7 +12,8 @@ SAME_TEXT = 0.95
 
 
 def step_generator(seed: int, *counters: int) -> torch.Generator:
-    """Randomness as a function of where training stands, so that a resumed run draws what the uninterrupted one drew."""
+    """Randomness as a function of where training stands, so that a resumed run draws what the uninterrupted one
+    drew."""
     state = seed
     for counter in counters:
         state = (state * 6364136223846793005 + 1442695040888963407 + counter) % 2**63
@@ -49,7 +50,8 @@ def instance(ids: Tensor, mirrored: Tensor) -> Tensor:
 def cluster_masks(rows: Tensor, columns: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor]:
     """P and N of METHOD section 2 by clusters.
 
-    Whether a movement and the mirror image of its cluster's are the same action is not known (a clap is, a wave of the left
+    Whether a movement and the mirror image of its cluster's are the same action is not known (a clap is, a wave of
+    the left
     hand is not), so such pairs are neither positive nor negative.
 
     Args:

@@ -1,0 +1,1 @@
+"""What a skeleton is: layouts, tracks, file formats, normalisation."""

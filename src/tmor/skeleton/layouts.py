@@ -10,7 +10,7 @@ import numpy as np
 from tmor.errors import LayoutError
 
 # Other spellings of the standard joint names, as data sets use them.
-_ALIASES = {
+_ALIASES: dict[str, str] = {
     "hips": "mid_hip",
     "hip_center": "mid_hip",
     "pelvis": "mid_hip",
@@ -35,7 +35,7 @@ _ALIASES = {
 _SIDES = ("left", "right")
 
 # Nearest existing ancestor gives a bone: skeletons differ in which of these joints they have.
-_PARENT = {
+_PARENT: dict[str, str] = {
     "head_top": "head",
     "head": "nose_bridge",
     "nose_bridge": "neck",
@@ -96,7 +96,7 @@ for _side in _SIDES:
 
 def _standard_names(joints: tuple[str, ...]) -> tuple[str, ...]:
     """``hip_center`` -> ``mid_hip``, ``LShoulder`` and ``l_shoulder`` -> ``left_shoulder``, and so on."""
-    names = []
+    names: list[str] = []
     for joint in joints:
         name = joint.strip().replace(" ", "_").replace("-", "_")
         if len(name) > 2 and name[0] in "LR" and name[1].isupper():
@@ -106,7 +106,8 @@ def _standard_names(joints: tuple[str, ...]) -> tuple[str, ...]:
             name = {"l": "left", "r": "right"}[name[0]] + name[1:]
         names.append(name)
     # An alias gives way to the joint that bears the name: Kinect v2 has both a neck and a spine_shoulder.
-    return tuple(alias if (alias := _ALIASES.get(name, name)) not in names else name for name in names)
+    aliases = [_ALIASES.get(name, name) for name in names]
+    return tuple(name if alias in names else alias for name, alias in zip(names, aliases, strict=True))
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,13 @@ class Layout:
             for joint in bone:
                 if joint not in self.joints:
                     raise LayoutError(
-                        f"layout '{self.name}' has a bone on unknown joint '{joint}'; its joints are {', '.join(self.joints)}"
+                        f"layout '{self.name}' has a bone on unknown joint '{joint}'; "
+                        f"its joints are {', '.join(self.joints)}"
                     )
         object.__setattr__(self, "bones", bones)
         swap = {"left": "right", "right": "left"}
         mirrored = ["_".join(swap.get(word, word) for word in name.split("_")) for name in names]
-        object.__setattr__(
-            self, "mirror", tuple(names.index(m) if m in names else i for i, m in enumerate(mirrored))
-        )
+        object.__setattr__(self, "mirror", tuple(names.index(m) if m in names else i for i, m in enumerate(mirrored)))
 
     def _bones_by_name(self, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         where = dict(zip(names, self.joints, strict=True))
@@ -187,9 +187,7 @@ class Layout:
     def lacking(self, target: Layout) -> tuple[str, ...]:
         """Joints of ``target`` that this layout neither has nor can derive from its own."""
         return tuple(
-            joint
-            for joint, candidates in zip(target.joints, _candidates(self, target), strict=True)
-            if not candidates
+            joint for joint, candidates in zip(target.joints, _candidates(self, target), strict=True) if not candidates
         )
 
 
@@ -212,7 +210,8 @@ def convert(values: np.ndarray, source: Layout, target: Layout) -> np.ndarray:
         source, target: layouts with standard joint names.
 
     Returns:
-        (frames, len(target), channels) float32. A joint that ``source`` lacks is derived where it can be (neck, chest and
+        (frames, len(target), channels) float32. A joint that ``source`` lacks is derived where it can be (neck,
+        chest and
         mid hip from shoulders and hips, nose from head and neck, wrist from hand, ...), else it is NaN throughout.
 
     Raises:
@@ -224,12 +223,13 @@ def convert(values: np.ndarray, source: Layout, target: Layout) -> np.ndarray:
     missing = [j for j in _SHOULDERS + _HIPS if j not in names]
     if missing:
         raise LayoutError(
-            f"layout '{source.name}' lacks {', '.join(missing)}; a conversion to '{target.name}' needs both shoulders and both "
-            f"hips (its joints are {', '.join(source.joints)})"
+            f"layout '{source.name}' lacks {', '.join(missing)}; a conversion to '{target.name}' needs both shoulders "
+            f"and both hips (its joints are {', '.join(source.joints)})"
         )
     if not names & set(_LIMBS) and not any(f"{s}_{p}" in names for s in _SIDES for p in ("hand", "foot")):
         raise LayoutError(
-            f"layout '{source.name}' has no limb; a conversion to '{target.name}' needs at least one of {', '.join(_LIMBS)}"
+            f"layout '{source.name}' has no limb; a conversion to '{target.name}' needs at least one of "
+            f"{', '.join(_LIMBS)}"
         )
     out = np.full((values.shape[0], len(target), values.shape[2]), np.nan, dtype=np.float32)
     for j, groups in enumerate(_candidates(source, target)):

@@ -1,6 +1,7 @@
 """From a track to what the encoder sees: canonical joints, a fixed rate, body-relative coordinates.
 
-The same code runs in training and inference: :func:`prepare` once per track in numpy, :func:`view` and :func:`to_body` on
+The same code runs in training and inference: :func:`prepare` once per track in numpy, :func:`view` and
+:func:`to_body` on
 batches of clips in torch (differentiable and exportable).
 """
 
@@ -29,7 +30,8 @@ _LONGEST_GAP_FRAMES = 8  # where the rate is unknown
 def prepare(track: Track, *, fps: float) -> np.ndarray:
     """Canonical joints at the model's rate.
 
-    Layouts differ in where they put neck, chest and mid hip, so these (and the nose) are always taken from shoulders, hips and
+    Layouts differ in where they put neck, chest and mid hip, so these (and the nose) are always taken from
+    shoulders, hips and
     head where those are seen: every source then looks alike. Gaps of up to half a second (8 frames where the rate is
     unknown) are interpolated.
 
@@ -123,9 +125,11 @@ def view(x: Tensor, *, yaw: Tensor, pitch: Tensor, distance: Tensor) -> Tensor:
 
 
 def to_body(x: Tensor) -> Tensor:
-    """Body-relative coordinates: sideways centred on the mid hip of every frame, upwards on its mean height over the clip.
+    """Body-relative coordinates: sideways centred on the mid hip of every frame, upwards on its mean height over the
+    clip.
 
-    So the path along the ground, which a moving camera spoils, is dropped, and rising and falling is kept. The size that
+    So the path along the ground, which a moving camera spoils, is dropped, and rising and falling is kept. The size
+    that
     divides is the root mean square distance of the joints from the mid hip over the clip: unlike the length of the
     torso it does not vanish when a body is seen from above.
 
@@ -166,6 +170,4 @@ def views_of(x: Tensor, yaws: Sequence[float]) -> Tensor:
         (len(yaws), batch, frames, 17, 2).
     """
     full = x.new_ones(len(x))
-    return torch.stack(
-        [view(x, yaw=full * math.radians(yaw), pitch=full * 0.1, distance=full * 4.0) for yaw in yaws]
-    )
+    return torch.stack([view(x, yaw=full * math.radians(yaw), pitch=full * 0.1, distance=full * 4.0) for yaw in yaws])

@@ -45,9 +45,7 @@ class Track:
         if points.ndim != 3 or points.shape[2] not in (2, 3):
             raise TmorError(f"{who}: keypoints have shape {points.shape}; expected (frames, joints, 2 or 3)")
         if points.shape[1] != len(layout):
-            raise TmorError(
-                f"{who}: keypoints have {points.shape[1]} joints; layout '{layout.name}' has {len(layout)}"
-            )
+            raise TmorError(f"{who}: keypoints have {points.shape[1]} joints; layout '{layout.name}' has {len(layout)}")
         if points.shape[0] == 0:
             raise TmorError(f"{who}: keypoints have no frames")
         if np.isinf(points).any():
@@ -91,7 +89,9 @@ class Track:
         steps = np.diff(times)
         if not (steps > 0).all():
             bad = int(np.argmax(~(steps > 0)))
-            raise TmorError(f"times are not strictly increasing: frame {bad} is at {times[bad]}, the next at {times[bad + 1]}")
+            raise TmorError(
+                f"times are not strictly increasing: frame {bad} is at {times[bad]}, the next at {times[bad + 1]}"
+            )
         fps = 1.0 / float(np.median(steps))
         grid = times[0] + np.arange(int((times[-1] - times[0]) * fps + 1e-6) + 1) / fps
         position = np.interp(grid, times, np.arange(len(times)))
@@ -106,7 +106,8 @@ class Track:
     def __repr__(self) -> str:
         rate = "unknown rate" if self.fps is None else f"{self.fps:g} fps"
         name = "" if self.id is None else f"'{self.id}', "
-        return f"Track({name}{len(self)} frames, {self.layout.name}, {self.dims}D, {rate}, {self.missing_share:.0%} missing)"
+        missing = f"{self.missing_share:.0%} missing"
+        return f"Track({name}{len(self)} frames, {self.layout.name}, {self.dims}D, {rate}, {missing})"
 
     @property
     def dims(self) -> int:
@@ -140,7 +141,9 @@ class Track:
             TmorError: the range is empty or reaches outside the track.
         """
         if not 0 <= start < stop <= len(self):
-            raise TmorError(f"frames {start} to {stop} of a track of {len(self)} frames; expected 0 <= start < stop <= {len(self)}")
+            raise TmorError(
+                f"frames {start} to {stop} of a track of {len(self)} frames; expected 0 <= start < stop <= {len(self)}"
+            )
         return replace(
             self,
             keypoints=self.keypoints[start:stop],

@@ -1,0 +1,1 @@
+"""The frozen encoders, E_V and E_T."""

@@ -14,7 +14,8 @@ from tmor.teachers.huggingface import TextTeacher
 
 
 def cache_folder() -> Path:
-    """Where tmor keeps what can be computed again: ``TMOR_CACHE``, else ``XDG_CACHE_HOME/tmor``, else ``~/.cache/tmor``."""
+    """Where tmor keeps what can be computed again: ``TMOR_CACHE``, else ``XDG_CACHE_HOME/tmor``, else
+    ``~/.cache/tmor``."""
     if "TMOR_CACHE" in os.environ:
         return Path(os.environ["TMOR_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tmor"
@@ -34,9 +35,13 @@ def embed_texts(teacher: TextTeacher, texts: Sequence[str]) -> np.ndarray:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=10)) as store, store:
-            store.execute("CREATE TABLE IF NOT EXISTS texts (teacher TEXT, text TEXT, row BLOB, PRIMARY KEY (teacher, text))")
+            store.execute(
+                "CREATE TABLE IF NOT EXISTS texts (teacher TEXT, text TEXT, row BLOB, PRIMARY KEY (teacher, text))"
+            )
             for text in unique:
-                hit = store.execute("SELECT row FROM texts WHERE teacher = ? AND text = ?", (teacher.hash, text)).fetchone()
+                hit = store.execute(
+                    "SELECT row FROM texts WHERE teacher = ? AND text = ?", (teacher.hash, text)
+                ).fetchone()
                 if hit is not None and len(hit[0]) == 4 * teacher.width:
                     found[text] = np.frombuffer(hit[0], dtype="<f4")
     except (sqlite3.Error, OSError):
@@ -49,7 +54,10 @@ def embed_texts(teacher: TextTeacher, texts: Sequence[str]) -> np.ndarray:
             with closing(sqlite3.connect(path, timeout=10)) as store, store:
                 store.executemany(
                     "INSERT OR REPLACE INTO texts VALUES (?, ?, ?)",
-                    [(teacher.hash, text, row.astype("<f4").tobytes()) for text, row in zip(missing, rows, strict=True)],
+                    [
+                        (teacher.hash, text, row.astype("<f4").tobytes())
+                        for text, row in zip(missing, rows, strict=True)
+                    ],
                 )
         except (sqlite3.Error, OSError):
             pass

@@ -66,7 +66,11 @@ def _sha256(files: Sequence[Path]) -> str:
     for file in files:
         with file.open("rb") as opened:
             digests.append(hashlib.file_digest(opened, "sha256"))
-    return digests[0].hexdigest() if len(digests) == 1 else hashlib.sha256(b"".join(d.digest() for d in digests)).hexdigest()
+    return (
+        digests[0].hexdigest()
+        if len(digests) == 1
+        else hashlib.sha256(b"".join(d.digest() for d in digests)).hexdigest()
+    )
 
 
 class _HuggingFaceText:
@@ -80,7 +84,11 @@ class _HuggingFaceText:
         # CLIP-like models keep their two towers' configurations apart.
         self._dual = "text_config" in config
         if self._dual:
-            self.width = config.get("projection_dim") or config["text_config"].get("projection_size") or config["text_config"]["hidden_size"]
+            self.width = (
+                config.get("projection_dim")
+                or config["text_config"].get("projection_size")
+                or config["text_config"]["hidden_size"]
+            )
         else:
             self.width = config["hidden_size"]
         self._encoder = None

@@ -63,7 +63,9 @@ def read_benchmark(path: str | Path, *, part: str | None = None) -> Benchmark:
         raise TmorError(f"{path}: has no labels; a benchmark needs array 'label' with 'class_names'")
     part = part or TRAINING_PART.get(packed.name)
     if part is None:
-        raise TmorError(f"{path}: the training part of '{packed.name}' is not known; name it, for example --part is_train")
+        raise TmorError(
+            f"{path}: the training part of '{packed.name}' is not known; name it, for example --part is_train"
+        )
     train = packed.part(part)
     samples, kept, skipped = [], [], {}
     for i in range(len(packed)):
@@ -76,5 +78,7 @@ def read_benchmark(path: str | Path, *, part: str | None = None) -> Benchmark:
         kept.append(i)
     train = train[kept]
     if not train.any() or train.all():
-        raise TmorError(f"{path}: part '{part}' holds {int(train.sum())} of {len(train)} samples; expected some, not all")
+        raise TmorError(
+            f"{path}: part '{part}' holds {int(train.sum())} of {len(train)} samples; expected some, not all"
+        )
     return Benchmark(packed.name, tuple(samples), packed.labels[kept], packed.class_names, train, skipped)
