@@ -1,5 +1,4 @@
-"""UNIK written literally from METHOD section 5: one convolution per head, (rows, channels, frames, joints), nothing
-fused.
+"""UNIK written literally from METHOD section 5: (rows, channels, frames, joints), one convolution per head, no fusion.
 
 The reference that the fast encoder is held against, with the structure and tensor names of the published checkpoints.
 """

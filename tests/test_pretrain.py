@@ -256,7 +256,7 @@ def run_and_die(data: Path, out: Path, where: str, nth: int) -> None:
     torch.set_num_threads(1)
     os.environ["TMOR_CACHE"] = str(out.parent / "cache")
     loop.load_text_teacher = Teacher
-    owner, name = (loop, where) if hasattr(loop, where) else (os, where)
+    owner, name = (os if where in ("fsync", "replace") else loop), where
     original, calls = getattr(owner, name), iter(range(1, 1000))
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
@@ -460,7 +460,7 @@ def test_another_teacher_is_an_error_as_soon_as_texts_are_used(uninterrupted: Pa
 
 
 def test_an_unknown_teacher_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TmorError, match=r"^teacher '.*' .*holds no config\.json with \*\.safetensors beside it$"):
+    with pytest.raises(TmorError, match=r"^teacher '.*': .*holds no config\.json with \*\.safetensors beside it$"):
         load_text_teacher(str(tmp_path))
 
 

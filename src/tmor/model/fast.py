@@ -1,9 +1,8 @@
 """UNIK's blocks for inference on CPUs: the same function as ``unik.py`` computes in eval mode, in less time.
 
-Batch norms are folded into the product before them. A convolution over time is a few large products in Fourier
-space, with a
-third of the multiplications. Rows go through a few at a time, so that what a block hands to the next is still in the
-cache.
+Batch norms are folded into the product before them. A convolution over time is a few large products in Fourier space,
+with a third of the multiplications. Rows go through a few at a time, so that what a block hands to the next is still
+in the cache.
 """
 
 from __future__ import annotations
@@ -78,10 +77,10 @@ class _FastBlock:
         else:
             weight, bias = self.down
             y = F.linear(x, weight[:, :, 0], bias + self.bias)
-        y = y.reshape(rows, joints * frames, -1)
+        y = y.flatten(1, 2)
         for head, weight in enumerate(self.mix):
             y.baddbmm_(mixed[:, head], weight.expand(rows, -1, -1))
-        return y.relu_().reshape(rows, joints, frames, -1)
+        return y.relu_().unflatten(1, (joints, frames))
 
 
 class _FastConv:

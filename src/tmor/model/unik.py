@@ -1,10 +1,8 @@
 """UNIK, the motion encoder: spatio-temporal blocks that learn which joints depend on which (arXiv 2107.08580).
 
-Written from METHOD section 5 for speed: inside the network a tensor is laid out (batch, joints, frames, width), so
-that every
-1x1 convolution is one matrix product, the joint mixing of all heads is one batched product, and the 9x1 convolution
-runs in
-the channels-last kernels. Persons that are not there are never computed. Inference on CPUs goes through ``fast.py``.
+Written from METHOD section 5 for speed: inside the network a tensor is laid out (batch, joints, frames, width), so that
+every 1x1 convolution is one matrix product, the joint mixing of all heads is one batched product, and the 9x1
+convolution runs in the channels-last kernels. Persons that are not there are never computed. Inference on CPUs goes through ``fast.py``.
 """
 
 from __future__ import annotations
@@ -28,8 +26,8 @@ class UnikShape:
         strides: temporal stride of each block.
         heads: dependency matrices per block, or a number for each block.
         persons: None: every person is encoded alike and absent ones take no part. A number: that many person slots
-            with an
-            input normalisation each, absent persons being counted in the mean, as in the authors' published networks.
+            with an input normalisation each, absent persons being counted in the mean, as in the authors' published
+            networks.
     """
 
     widths: tuple[int, ...]
