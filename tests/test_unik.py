@@ -112,15 +112,16 @@ def test_inference_sees_every_change_of_the_weights():
         torch.optim.AdamW(encoder.parameters(), lr=0.1).step()
         encoder.eval()
 
-    for event in (change, load, step, encoder.half, encoder.float):
+    for event in (change, load, step):
         with torch.no_grad():
-            before = encoder(x.to(encoder.data_bn.weight.dtype))
+            before = encoder(x)
         event()
-        if encoder.data_bn.weight.dtype == torch.float32:
-            with torch.no_grad():
-                now = encoder(x)
-            same(now, encoder(x).detach())
-            assert not torch.allclose(now, before.float(), atol=1e-6) or event == encoder.float
+        with torch.no_grad():
+            now = encoder(x)
+        same(now, encoder(x).detach())
+        assert not torch.allclose(now, before, atol=1e-4)
+    encoder.half().float()
+    assert encoder._fast is None
 
 
 def test_export_takes_the_blocks_as_trained():
