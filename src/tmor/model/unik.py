@@ -2,7 +2,8 @@
 
 Written from METHOD section 5 for speed: inside the network a tensor is laid out (batch, joints, frames, width), so that
 every 1x1 convolution is one matrix product, the joint mixing of all heads is one batched product, and the 9x1
-convolution runs in the channels-last kernels. Persons that are not there are never computed. Inference on CPUs goes through ``fast.py``.
+convolution runs in the channels-last kernels. Persons that are not there are never computed. Inference on CPUs goes
+through ``fast.py``.
 """
 
 from __future__ import annotations
