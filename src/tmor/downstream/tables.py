@@ -19,14 +19,12 @@ def result_rows(results: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, 
             zero = result["zero-shot"]
             shared = ", ".join(f"{a} ({b})" if a != b else a for a, b in zero["shared"].items()) or "none"
             rows.append((name, "zero-shot top-1", f"{zero['top1']:.1f}", f"chance {zero['chance']:.1f}"))
-            rows.append(
-                (
-                    name,
-                    "zero-shot top-1, names shared with training left out",
-                    f"{zero['top1_unseen']:.1f}",
-                    f"chance {zero['chance_unseen']:.1f}; shared: {shared}",
-                )
-            )
+            title = "zero-shot top-1, names shared with training left out"
+            if zero["top1_unseen"] is None:
+                rows.append((name, title, "-", "every class was trained on"))
+            else:
+                note = f"chance {zero['chance_unseen']:.1f}; shared: {shared}"
+                rows.append((name, title, f"{zero['top1_unseen']:.1f}", note))
         for shot, found in result.get("few-shot", {}).items():
             if shot.isdigit():
                 episodes = result["few-shot"]["episodes"]

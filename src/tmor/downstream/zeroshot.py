@@ -51,10 +51,12 @@ def zero_shot(
         "mean_class": 100 * mean_class_accuracy(truth, answer),
         "chance": 100 / len(class_names),
         "shared": shared,
-        "top1_unseen": 100 * accuracy(truth[of_unseen], answer_unseen),
-        "chance_unseen": 100 / len(unseen) if len(unseen) else float("nan"),
+        "top1_unseen": 100 * accuracy(truth[of_unseen], answer_unseen) if of_unseen.any() else None,
+        "chance_unseen": 100 / len(unseen) if len(unseen) else None,
         "per_class": {
-            name: 100 * accuracy(truth[truth == k], answer[truth == k]) for k, name in enumerate(class_names)
+            name: 100 * accuracy(truth[truth == k], answer[truth == k])
+            for k, name in enumerate(class_names)
+            if (truth == k).any()
         },
         "answers": {name: int((answer == k).sum()) for k, name in enumerate(class_names)},
     }
