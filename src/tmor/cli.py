@@ -104,8 +104,8 @@ def demo(
         out.print(f"{model} on procedurally animated motions it was never trained on, by text alone: {summary}")
     if report is not None:
         notes = [
-            f"{summary}.",
-            "The motions are computed, not recorded; the model never saw them, and knows the labels only as text.",
+            f"Chance is {1 / len(ACTIONS):.0%}. The motions are computed, not recorded; the model never saw them, "
+            "and knows the labels only as text.",
         ]
         _write_report(report, "tmor demo: actions named by text", results, truths, notes)
 

@@ -63,8 +63,8 @@ def pretrain(
     """Train a model and write it to ``out/model.safetensors``.
 
     ``out`` also gets ``config.json``, ``log.jsonl`` (one line per epoch) and ``state.safetensors``, written whole at
-    the end of every
-    epoch: a run that was interrupted at any moment continues from there with ``resume`` and ends with the same weights.
+    the end of every epoch: a run that was interrupted at any moment continues from there with ``resume`` and ends with
+    the same weights.
 
     Args:
         data: the folder that the config's paths are relative to.
