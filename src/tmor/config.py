@@ -126,11 +126,11 @@ class PretrainConfig:
     text_epochs: Count = 15
     epoch_samples: Annotated[int, Field(ge=2)] = 8192
     balance: Share = 0.5
-    batch: Annotated[int, Field(ge=2)] = 128
+    batch: Annotated[int, Field(ge=2)] = 64
     bank: Count = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    warmup: Count = 100
+    warmup: Count = 60
     temperature_motion: Annotated[float, Field(gt=0)] = 0.1
     temperature_text: Annotated[float, Field(gt=0)] = 0.07
     plain_text: Share = 0.3

@@ -18,6 +18,7 @@ from tmor.errors import CheckpointError, TmorError
 from tmor.model.projection import ProjectionHead
 from tmor.model.unik import UNIK, UnikShape
 from tmor.posecap.captions import describe
+from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import prepare, stretch, to_body, views_of
 from tmor.skeleton.tracks import Track
 from tmor.teachers.cache import embed_texts
@@ -246,7 +247,7 @@ class Model(nn.Module):
             examples: 1 or more tracks per label. A label that is enrolled again gets the new examples alone.
 
         Returns:
-            A new model that shares these weights.
+            A new model with the same weights.
         """
         other = Model(replace(self.spec))
         other.load_state_dict(self.state_dict())
@@ -286,6 +287,11 @@ class Model(nn.Module):
         """What the encoder sees of a track: (clips, views, frames, 17, 2), and each clip's span as shares of the
         track."""
         spec = self.spec
+        if spec.joints != len(UNIK17):
+            raise TmorError(
+                f"model '{spec.name}' sees {spec.joints} joints of a layout that it does not name; tracks come as "
+                f"{UNIK17.name} with {len(UNIK17)}: give your own arrays to its encoder"
+            )
         x = prepare(track, fps=spec.fps)
         longest = spec.longest_frames if track.fps is None else round(spec.longest_s * spec.fps)
         starts, length = [0], len(x)
