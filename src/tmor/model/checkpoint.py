@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib import resources
@@ -19,6 +17,7 @@ from torch import Tensor
 from tmor.errors import CheckpointError
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
+from tmor.skeleton.formats.files import whole_file
 
 _KEY = "tmor"
 SHIPPED = ("tmor-small",)
@@ -104,17 +103,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -6,7 +6,6 @@ import html
 import json
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,6 +15,7 @@ import numpy as np
 
 from tmor.errors import TmorError
 from tmor.skeleton.drawing import facing, head_joint, joint_sides
+from tmor.skeleton.formats.files import whole_file
 from tmor.skeleton.layouts import Layout
 from tmor.skeleton.tracks import Track
 
@@ -89,16 +89,10 @@ def write_report(
     if not path.parent.is_dir():
         raise TmorError(f"can't write report '{path}': there is no folder '{path.parent}'")
     page = _page(title, clips, notes)
-    temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}-", suffix=".tmp")
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide the page from a web server
-        os.replace(temporary, path)
+        with whole_file(path) as file:
+            file.write(page.encode())
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise TmorError(f"can't write report '{path}': {error.strerror}") from error
 
 

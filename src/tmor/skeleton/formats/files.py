@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -114,14 +115,24 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, overwrite: boo
         raise TmorError(f"{path}: exists already; pass overwrite=True to replace it")
     if not path.parent.is_dir():
         raise TmorError(f"{path}: the folder {path.parent} does not exist")
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        # numpy.savez would take an array called "file" for its own argument
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears whole or not at all: until the block ends well, what was at ``path`` stays.
+
+    Raises:
+        OSError: the folder can't be written, or the disk is full; the draft is removed.
+    """
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            # numpy.savez would take an array called "file" for its own argument
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, array in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)
@@ -129,5 +140,5 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, overwrite: boo
         os.chmod(draft, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
         os.replace(draft, path)
     except BaseException:
-        os.unlink(draft)
+        Path(draft).unlink(missing_ok=True)
         raise
