@@ -101,8 +101,7 @@ class PretrainConfig:
         bank: embeddings remembered per modality as further positives and negatives.
         learning_rate, weight_decay: of AdamW; the rate warms up for ``warmup`` steps and falls as a cosine to zero.
         temperature_motion, temperature_text: divide the similarities of the motion-motion and motion-text terms
-            (video as
-            motion).
+            (video as motion).
         plain_text: share of clips that are paired with their plainest text alone; the others with a mixture of all
             of theirs.
         text_noise: standard deviation of noise on the teacher's text embeddings, relative to their length.

@@ -36,8 +36,7 @@ def evaluate(
 
     Args:
         modes: zero-shot, few-shot (k = 1 and 5) and linear use the frozen encoder; finetune trains it on, scratch
-            trains the
-            same network from random weights, raw compares coordinates without learning.
+            trains the same network from random weights, raw compares coordinates without learning.
         validation: split the training part in two and leave the test part alone: for choosing between models.
         descriptions: zero-shot with our written descriptions beside the class names.
         epochs, share: of finetune and scratch (:func:`tmor.downstream.classify.fine_tune`).

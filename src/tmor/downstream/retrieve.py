@@ -19,8 +19,7 @@ def retrieve(model: Model, triplets: Sequence[Triplet]) -> dict[str, Any]:
 
     Returns:
         ``text_to_motion`` and ``motion_to_text``, each with R@1, R@5, R@10 in percent and the median rank; ``clips``
-        and ``texts``,
-        how many there were.
+        and ``texts``, how many there were.
     """
     captioned = [t for t in triplets if t.texts]
     texts = list(dict.fromkeys(t.texts[0] for t in captioned))

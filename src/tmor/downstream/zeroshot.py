@@ -34,11 +34,9 @@ def zero_shot(
 
     Returns:
         ``top1`` and ``mean_class`` in percent over all classes; ``shared``, the classes whose name, or one that
-        means the same
-        to the text teacher (cosine of at least 0.7), training had, with that name;
+        means the same to the text teacher (cosine of at least 0.7), training had, with that name;
         ``top1_unseen`` over the other classes' samples, among the other classes only; ``per_class`` in percent;
-        ``answers``,
-        how often each class was the answer.
+        ``answers``, how often each class was the answer.
     """
     scores = motion @ model.project_labels(class_names, descriptions=descriptions).T
     answer = scores.argmax(axis=1)

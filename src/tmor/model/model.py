@@ -208,8 +208,7 @@ class Model(nn.Module):
 
         Args:
             labels: told apart by their texts, and by example where they were enrolled. None: the classes that the
-                model was
-                fine-tuned for.
+                model was fine-tuned for.
 
         Raises:
             TmorError: no labels, a label twice, or an empty label; a track has no visible joint.

@@ -10,8 +10,7 @@ class ProjectionHead(nn.Module):
     """A two-layer perceptron whose output is L2-normalised.
 
     The input is standardised per feature first: what all movements (or all texts) have in common would otherwise
-    outweigh
-    what tells them apart.
+    outweigh what tells them apart.
 
     Args:
         width_in: width of the encoder's embedding.

@@ -51,8 +51,7 @@ def cluster_masks(rows: Tensor, columns: Tensor, clusters: Tensor) -> tuple[Tens
     """P and N of METHOD section 2 by clusters.
 
     Whether a movement and the mirror image of its cluster's are the same action is not known (a clap is, a wave of
-    the left
-    hand is not), so such pairs are neither positive nor negative.
+    the left hand is not), so such pairs are neither positive nor negative.
 
     Args:
         rows: (n,) instances.

@@ -211,8 +211,8 @@ def convert(values: np.ndarray, source: Layout, target: Layout) -> np.ndarray:
 
     Returns:
         (frames, len(target), channels) float32. A joint that ``source`` lacks is derived where it can be (neck,
-        chest and
-        mid hip from shoulders and hips, nose from head and neck, wrist from hand, ...), else it is NaN throughout.
+        chest and mid hip from shoulders and hips, nose from head and neck, wrist from hand, ...), else it is NaN
+        throughout.
 
     Raises:
         LayoutError: ``source`` lacks shoulders, hips, or has no limb joint at all.

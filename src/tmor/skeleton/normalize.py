@@ -1,8 +1,7 @@
 """From a track to what the encoder sees: canonical joints, a fixed rate, body-relative coordinates.
 
 The same code runs in training and inference: :func:`prepare` once per track in numpy, :func:`view` and
-:func:`to_body` on
-batches of clips in torch (differentiable and exportable).
+:func:`to_body` on batches of clips in torch (differentiable and exportable).
 """
 
 from __future__ import annotations
