@@ -38,15 +38,15 @@ def _descriptions() -> dict[str, list[str]]:
 
 
 def plain_label(label: str) -> str:
-    """A class name as words: ``jumping_jacks`` -> ``jumping jacks``."""
-    return " ".join(label.replace("_", " ").split()).lower()
+    """A class name as words: ``jumping_jacks`` -> ``jumping jacks``, ``Cook.Stir`` -> ``cook stir``."""
+    return " ".join(re.sub(r"[_.]", " ", label).split()).lower()
 
 
 def describe(label: str) -> tuple[str, ...]:
     """Texts of a label: the label itself as words, then descriptions of its movement where we have written some.
 
     Known labels get eight: two short phrases, two of the whole body, one of the arms, one of legs and trunk, one of the
-    phases, one of the purpose with the most telling cue.
+    phases, one of the purpose with the most telling cue; or five, that say the same more briefly.
     """
     words = plain_label(label)
     return (words, *_descriptions().get(words, ()))
