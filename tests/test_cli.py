@@ -8,9 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from tmor import cli
+from tmor.model.checkpoint import save_model
+from tmor.model.model import Model, ModelSpec
+from tmor.model.unik import UnikShape
 from tmor.skeleton.formats import write_packed, write_tracks
+from tmor.skeleton.layouts import LAYOUTS
 from tmor.skeleton.sample import sample_track
 
 
@@ -131,7 +136,7 @@ def test_evaluate_then_report(run, packed, tmp_path):
     assert run("evaluate", packed, *options, "-o", results)[0] == 2, "a result is never overwritten"
     code, out, _ = run("report", results.parent)
     assert code == 0
-    assert "| mine | linear probe top-1 |" in out
+    assert "| mine, is_train | linear probe top-1 |" in out
 
 
 def test_fine_tuned_models_predict_without_labels(run, packed, poses, tmp_path):
@@ -143,10 +148,119 @@ def test_fine_tuned_models_predict_without_labels(run, packed, poses, tmp_path):
     assert set(json.loads(out)["tracks"][0]["probabilities"]) == {"squat", "clap", "kick"}
 
 
+def test_benchmarks_and_their_protocols_are_listed(run, monkeypatch):
+    monkeypatch.setattr("tmor.cli.out.width", 300)
+    code, out, _ = run("prepare", "--list")
+    assert code == 0
+    from tmor.downstream.benchmarks import BENCHMARKS
+
+    rows = {line.split("│")[1].strip(): line for line in out.splitlines() if line.count("│") == 6}
+    assert list(rows) == [benchmark.name for benchmark in BENCHMARKS]
+    for benchmark in BENCHMARKS:
+        cells = [cell.strip() for cell in rows[benchmark.name].split("│")[2:6]]
+        assert cells[:2] == [benchmark.title, benchmark.task]
+        assert cells[3] == ("a packed set" if benchmark.raw is None else ", ".join(benchmark.raw.expects))
+
+
+@pytest.fixture(scope="module")
+def penn(tmp_path_factory) -> Path:
+    """The official files of a Penn Action of 24 samples, made from the sample motions."""
+    root = tmp_path_factory.mktemp("penn")
+    (root / "labels").mkdir()
+    layout, floor = LAYOUTS["penn13"], np.array([240, 200])
+    for n in range(24):
+        action, motion = (("squat", "squat"), ("jumping_jacks", "clap"), ("bowl", "walk"))[n % 3]
+        track = sample_track(motion, body=n % 4, style=n % 3, seed=n)
+        points = floor + 80 * (track.to(layout).keypoints[..., :2] * [1, -1])
+        content = {
+            **{"x": points[..., 0], "y": points[..., 1], "visibility": np.ones((len(track), 13))},
+            **{"nframes": len(track), "train": 1 if n < 15 else -1, "action": action},
+        }
+        savemat(root / "labels" / f"{n + 1:04}.mat", content)
+    (root / "labels" / "0025.mat").write_bytes(b"no MATLAB file")
+    return root
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """A checkpoint that is quick, and knows nothing."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    shape = UnikShape((8, 8), (2, 2))
+    save_model(Model(ModelSpec("tiny", shape, clip_frames=8, width=8, teacher="", views_deg=(0.0,))), path)
+    return path
+
+
+def test_from_official_files_to_figures(run, penn, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("tmor.cli.out.width", 200)
+    code, out, err = run("prepare", "penn-action", penn, "-o", "penn")
+    assert code == 0, err
+    assert "Penn Action: 24 samples" in out
+    assert "skipped 1: unreadable" in out
+    assert "the authors count 2326 samples; prepared.json lists what was skipped" in out
+    assert err == "wrote penn/penn_action.npz"
+    assert json.loads((tmp_path / "penn/prepared.json").read_text())["skipped_samples"][0]["id"] == "0025.mat"
+    code, _, err = run("prepare", "penn-action", penn, "-o", "penn")
+    assert (code, "penn_action.npz: exists already; choose another folder" in err) == (2, True)
+
+    options = ("evaluate", "penn", "--model", tiny, "--mode", "linear", "--mode", "raw")
+    code, out, err = run(*options, "-o", "results/penn.json")
+    assert code == 0, err
+    assert err == "wrote results/penn.json"
+    cells = [[cell.strip() for cell in line.split("│")[1:5]] for line in out.splitlines() if "│" in line]
+    assert [row[:2] for row in cells[:2]] == [
+        ["penn_action, official", "raw 3-nearest-neighbour top-1"],
+        ["penn_action, official", "linear probe top-1"],
+    ]
+    assert cells[2] == ["penn_action, official", "top-1", "97.9", "published: UNIK + Posetics"]
+    written = json.loads((tmp_path / "results/penn.json").read_text())
+    code, out, _ = run(*options, "--json")
+    assert json.loads(out) == written
+    (result,) = written
+    assert [result[key] for key in ("model", "benchmark", "protocol", "part")] == [
+        "tiny",
+        "penn_action",
+        "official",
+        "test",
+    ]
+    assert [result[key] for key in ("train", "test", "folds", "classes")] == [15, 9, 1, 15]
+    assert result["published"] == [["UNIK + Posetics", "top1", 97.9]]
+    assert result["raw"]["top1"]["mean"] > 50, "three kinds of movement"
+    assert result["linear"]["top1"]["std"] is None
+
+    code, out, err = run("evaluate", "penn/penn_action.npz", "--model", tiny, "--protocol", "xsub", "--mode", "raw")
+    assert (code, "penn-action has no protocol 'xsub'; expected official or one of official" in err) == (2, True)
+    code, out, err = run("evaluate", "penn", "--model", tiny, "--mode", "raw", "--validation", "--json")
+    assert code == 0, err
+    assert [json.loads(out)[0][key] for key in ("train", "test")] == [9, 6]
+
+
+def test_prepare_speaks_to_programs(run, penn):
+    code, out, _ = run("prepare", "penn_action", penn, "-o", "penn", "--json")
+    assert code == 0
+    assert json.loads(out) == {"path": "penn/penn_action.npz", "samples": 24, "skipped": {"unreadable": 1}}
+
+
+def test_detection_in_joined_samples(run, packed, tiny, tmp_path):
+    options = ("evaluate", packed, "--part", "is_train", "--model", tiny, "--mode", "detect", "--join")
+    options = (*options, "--heads", "linear", "--segments", "found/segments.json", "-o", "results/mine.json")
+    code, out, err = run(*options)
+    assert code == 0, err
+    assert "linear: frame-mAP" in out
+    (result,) = json.loads((tmp_path / "results/mine.json").read_text())
+    assert (result["benchmark"], result["recordings"], list(result["detect"])) == ("mine joined", 2, ["linear"])
+    found = json.loads((tmp_path / "found/segments.json").read_text())
+    assert list(found) == ["mine joined 1"]
+    for segment in found["mine joined 1"]:
+        assert set(segment) == {"start_s", "end_s", "label", "score"}
+        assert segment["label"] in ("squat", "clap", "kick")
+    code, _, err = run(*options[:-2])
+    assert (code, "segments.json: exists already; choose another name" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("evaluate", "mine.npz"), "the training part of 'mine' is not known; name it"),
+        (("evaluate", "mine.npz"), "how 'mine' is split is not known; name its training part with --part"),
         (("evaluate", "mine.npz", "--part", "is_trian"), "set 'mine' has no part 'is_trian'; its parts are is_train"),
         (("evaluate", "mine.npz", "--part", "is_train", "--mode", "guess"), "mode is 'guess'; expected one of"),
         (("predict", "mine.npz", "--labels", "a", "--model", "tmor-huge"), "there is no such checkpoint"),
@@ -159,6 +273,77 @@ def test_the_users_mistakes_exit_with_2_and_say_what_was_expected(run, packed, a
     code, _, err = run(*args)
     assert code == 2
     assert message in err
+
+
+EVALUATE = ("evaluate", "mine.npz", "--part", "is_train")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((*EVALUATE, "--protocol", "official"), "--protocol and --part are both given; expected one of them"),
+        (
+            ("evaluate", "mine.npz", "--protocol", "xsub"),
+            "--protocol xsub: the set is none of the known benchmarks; use --part",
+        ),
+        ((*EVALUATE, "--shots", "1,many"), "--shots holds 'many'; expected whole numbers above 0"),
+        ((*EVALUATE, "--shots", "0"), "--shots holds '0'; expected whole numbers above 0"),
+        ((*EVALUATE, "--shots", "-1"), "--shots holds '-1'; expected whole numbers above 0"),
+        ((*EVALUATE, "--shots", ","), "--shots is empty; expected at least one, separated by commas"),
+        (
+            (*EVALUATE, "--mode", "few-shot", "--shots", "3"),
+            "class 0 has 2 training samples; expected at least 3 for 3-shot",
+        ),
+        ((*EVALUATE, "--streams", "joint,bones"), "stream is 'bones'; expected one of joint, bone"),
+        ((*EVALUATE, "--mode", "finetune", "--share", "0"), "share is 0.0; expected a number above 0, at most 1"),
+        (
+            (*EVALUATE, "--mode", "detect", "--join", "--heads", "lstm"),
+            "head is 'lstm'; expected one of text, linear, tcn, finetune, scratch",
+        ),
+        (
+            (*EVALUATE, "--mode", "detect"),
+            "mine.npz: has no tags, segments or frame labels; detection needs to know what happens when",
+        ),
+        (
+            (*EVALUATE, "--mode", "detect", "--validation"),
+            "--validation is for modes of classification; detect and retrieve would read the test part",
+        ),
+        (
+            (*EVALUATE, "--mode", "retrieve"),
+            "mode retrieve needs captions: there is no captions.json; name a file with --captions",
+        ),
+        (("prepare",), "expected a benchmark, its folder and -o FOLDER; tmor prepare --list shows the benchmarks"),
+        (
+            ("prepare", "penn-action", "gone", "-o", "x"),
+            "gone: is not a folder; expected the root folder of Penn Action",
+        ),
+        (
+            ("prepare", "penn-action", ".", "-o", "x"),
+            ".: not the root folder of Penn Action: expected labels inside it; it holds mine.npz",
+        ),
+        (
+            ("prepare", "utd-mhad", ".", "-o", "x"),
+            "utd-mhad comes as a packed set; give its .npz to tmor evaluate as it is",
+        ),
+    ],
+)
+def test_mistakes_with_benchmarks_exit_with_2_and_say_just_this(run, packed, tmp_path, args, message):
+    assert run(*args) == (2, "", f"error: {message}")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_of_several_sets_is_an_error(run, packed, tmp_path):
+    (tmp_path / "other.npz").write_bytes(b"")
+    message = ".: holds 2 .npz files; expected a folder that tmor prepare wrote, with one"
+    assert run("evaluate", ".") == (2, "", f"error: {message}")
+
+
+def test_an_unknown_benchmark_is_answered_with_those_that_there_are(run):
+    from tmor.downstream.benchmarks import BENCHMARKS
+
+    code, _, err = run("prepare", "penn", ".", "-o", "x")
+    names = ", ".join(benchmark.name for benchmark in BENCHMARKS)
+    assert (code, err) == (2, f"error: benchmark 'penn' is not known; expected one of {names}")
 
 
 def test_help_needs_no_torch(tmp_path):

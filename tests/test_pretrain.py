@@ -1,5 +1,6 @@
 """Pre-training on a tiny set: it learns, survives being killed at any moment, and says what is wrong with its input."""
 
+import csv
 import errno
 import json
 import multiprocessing
@@ -8,7 +9,7 @@ import re
 import signal
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Teacher:
     def __init__(self, name: str = "offline") -> None:
         self.name, self.hash, self.width, self.asked = name, f"hash of {name}", 12, 0
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
         self.asked += len(texts)
         rows = [np.random.default_rng(zlib.crc32(text.encode())).normal(size=self.width) for text in texts]
         x = np.stack(rows).astype(np.float32)
@@ -102,6 +103,12 @@ def log_of(out: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
+def table_of(out: Path) -> list[dict[str, str]]:
+    """log.csv, without the times that epochs took."""
+    with (out / "log.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
 def weights_of(out: Path) -> dict[str, bytes]:
     return {name: x.numpy().tobytes() for name, x in read_tensors(out / "model.safetensors")[0].items()}
 
@@ -109,7 +116,8 @@ def weights_of(out: Path) -> dict[str, bytes]:
 def same_run(one: Path, other: Path) -> bool:
     """Whether two runs have the same log, state and model, bit for bit."""
     states = [(out / "state.safetensors").read_bytes() for out in (one, other)]
-    return states[0] == states[1] and log_of(one) == log_of(other) and weights_of(one) == weights_of(other)
+    logs = log_of(one) == log_of(other) and table_of(one) == table_of(other)
+    return states[0] == states[1] and logs and weights_of(one) == weights_of(other)
 
 
 def files_of(out: Path) -> dict[str, bytes]:
@@ -138,6 +146,17 @@ def test_the_log_has_a_line_per_epoch_with_its_stage_losses_and_clusters(uninter
     assert all(line.keys() >= diagnosed for line in lines[1:])
     assert all("ari_previous" in line for line in lines[2:])
     assert all(np.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
+
+
+def test_the_table_has_the_rows_of_the_log(uninterrupted: Path) -> None:
+    lines, rows = log_of(uninterrupted), table_of(uninterrupted)
+    assert len(rows) == len(lines) == 4
+    for line, row in zip(lines, rows, strict=True):
+        # What an epoch did not measure is an empty cell; numbers lose nothing on the way.
+        assert {key: value for key, value in row.items() if value} == {key: str(value) for key, value in line.items()}
+    header = (uninterrupted / "log.csv").read_text().splitlines()[0].split(",")
+    assert set(header) == {key for line in lines for key in line} | {"seconds"}
+    assert len(set(header)) == len(header)
 
 
 def test_a_run_leaves_a_model_that_names_movements(data: Path, uninterrupted: Path, monkeypatch) -> None:
@@ -189,6 +208,25 @@ def test_sets_without_text_train_beside_sets_with_text(data: Path, tmp_path: Pat
     pretrain(settings, data=data, out=tmp_path / "run")
     assert log_of(tmp_path / "run")[1].keys() >= {"loss_motion", "loss_text"}
     assert "loss_video" not in log_of(tmp_path / "run")[1]
+
+
+@pytest.mark.parametrize("text_term", [True, False])
+def test_in_stage_2_clips_without_text_rest_where_there_is_a_text_term(
+    text_term: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, seen = loop._losses, {1: set(), 2: set()}
+
+    def watch(state: Any, clips: Any, *given: Any, with_text: bool) -> Any:
+        ids = next(x for x in given if isinstance(x, torch.Tensor) and x.dtype == torch.long and x.ndim == 1)
+        seen[2 if with_text else 1] |= {clips.source_names[clips.sources[i]] for i in ids.tolist()}
+        return original(state, clips, *given, with_text=with_text)
+
+    monkeypatch.setattr(loop, "_losses", watch)
+    settings = replace(
+        BRIEF, data=(DataConfig("toy.npz"), DataConfig("bare.npz")), epoch_samples=30, text_term=text_term
+    )
+    pretrain(settings, data=data, out=tmp_path / "run")
+    assert seen == {1: {"toy", "bare"}, 2: {"toy"} if text_term else {"toy", "bare"}}
 
 
 def test_text_alone_skips_the_batches_that_have_none(data: Path, tmp_path: Path) -> None:
@@ -281,7 +319,8 @@ def start(data: Path, out: Path, where: str = "fsync", nth: int = 1000) -> multi
     [
         [("_open_run", 1), ("fsync", 1), ("replace", 1)],  # before, while and after the run's folder is claimed
         [("_losses", 3), ("_losses", 6), ("_recluster", 2), ("_append_log", 1), ("save_model", 1)],  # while it learns
-        [("_store", 1), ("fsync", 4), ("replace", 2)],  # between log and state, and in the middle of either
+        # between log and state, and in the middle of log.jsonl, of the state and of log.csv
+        [("_store", 1), ("fsync", 1), ("replace", 3), ("fsync", 2)],
     ],
 )
 def test_killed_at_any_moment_a_resumed_run_ends_with_the_same_bits(
@@ -327,7 +366,7 @@ def test_stopped_by_hand_a_resumed_run_ends_with_the_same_bits(data: Path, unint
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("nth", [4, 5])  # the log and the state of the second epoch
+@pytest.mark.parametrize("nth", [5, 6, 7])  # log.jsonl, log.csv and the state of the second epoch
 def test_a_full_disk_leaves_the_last_state_and_log_whole(
     call: str, nth: int, data: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
@@ -341,7 +380,7 @@ def test_a_full_disk_leaves_the_last_state_and_log_whole(
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="No space left on device"):
         patch.setattr(os, call, full)
         pretrain(TINY, data=data, out=tmp_path / "run")
-    assert sorted(files_of(tmp_path / "run")) == ["config.json", "log.jsonl", "state.safetensors"]
+    assert sorted(files_of(tmp_path / "run")) == ["config.json", "log.csv", "log.jsonl", "state.safetensors"]
     assert read_tensors(tmp_path / "run/state.safetensors")[1]["epoch"] == 1
     assert log_of(tmp_path / "run")[0] == log_of(uninterrupted)[0]
     pretrain(TINY, data=data, out=tmp_path / "run", resume=True)

@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.table import Table
+from rich.table import Column, Table
 
 from tmor.errors import TmorError
 
 if TYPE_CHECKING:
     from tmor.config import PretrainConfig
+    from tmor.downstream.benchmarks.labelled import LabelledSet
+    from tmor.downstream.benchmarks.protocol import Benchmark, Protocol
+    from tmor.downstream.benchmarks.untrimmed import UntrimmedSet
+    from tmor.downstream.evaluate import Evaluation
+    from tmor.model.model import Model
     from tmor.serve.predict import TrackResult
 
 app = typer.Typer(
@@ -40,8 +45,11 @@ _MOST_ROWS = 50
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, or a checkpoint file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Also write a self-contained HTML page here.")]
+ProtocolOption = Annotated[
+    str | None, typer.Option(help="Of a known benchmark (prepare --list); the usual one when not given.")
+]
 PartOption = Annotated[
-    str | None, typer.Option(help="Training part of the set, for example is_train; known for the usual sets.")
+    str | None, typer.Option(help="Training part of a set of your own, for example is_train or 'subject != 4'.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Of everything random.")]
 
@@ -261,46 +269,97 @@ def _without(settings: PretrainConfig, part: Part) -> PretrainConfig:
             return replace(settings, text_term=False)
 
 
+@app.command(rich_help_panel="Data")
+def prepare(
+    name: Annotated[str | None, typer.Argument(help="The benchmark.")] = None,
+    root: Annotated[Path | None, typer.Argument(help="The folder with its official files.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A folder for the packed set.")] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List the benchmarks and their protocols.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a benchmark's official files; writes a packed set that `evaluate` takes."""
+    from tmor.downstream.benchmarks import BENCHMARKS, find_benchmark
+    from tmor.downstream.benchmarks.prepare import prepare as run
+
+    if show_list:
+        wide = (Column(title, overflow="fold") for title in ("protocols", "comes as"))
+        table = Table(Column("name", no_wrap=True), "data set", "task", *wide)
+        for known in BENCHMARKS:
+            protocols = ", ".join(protocol.name for protocol in known.protocols)
+            needs = "a packed set" if known.raw is None else ", ".join(known.raw.expects)
+            table.add_row(known.name, known.title, known.task, protocols, needs)
+        out.print(table)
+        return
+    if name is None or root is None or output is None:
+        raise TmorError("expected a benchmark, its folder and -o FOLDER; tmor prepare --list shows the benchmarks")
+    benchmark = find_benchmark(name)
+    with _progress(f"reading {benchmark.title}") as progress:
+        found = run(benchmark, root, output, progress=progress)
+    if as_json:
+        print(json.dumps({"path": str(found.path), "samples": found.samples, "skipped": found.reasons}))
+        return
+    out.print(f"{benchmark.title}: {found.samples} samples")
+    for reason, count in found.reasons.items():
+        out.print(f"skipped {count}: {reason}", markup=False)
+    if found.published is not None and found.samples != found.published:
+        out.print(f"[yellow]the authors count {found.published} samples[/yellow]; prepared.json lists what was skipped")
+    err.print(f"wrote {found.path}")
+
+
 @app.command(rich_help_panel="Learn")
 def finetune(
-    data: Annotated[Path, typer.Argument(help="A packed set with labels.")],
+    data: Annotated[Path, typer.Argument(help="A packed set with labels, or a folder that prepare wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The fine-tuned checkpoint to write.")],
     model: ModelOption = "tmor-small",
+    protocol: ProtocolOption = None,
     part: PartOption = None,
-    epochs: Annotated[int, typer.Option(min=1)] = 20,
+    epochs: Annotated[int, typer.Option(min=1)] = 30,
     share: Annotated[float, typer.Option(help="Share of the training labels that is used.")] = 1.0,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Show every class equally often.")] = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on labels of your own; writes a checkpoint that `predict` uses without --labels."""
-    from tmor.downstream.benchmarks import read_benchmark
-    from tmor.downstream.classify import fine_tune
+    import numpy as np
+
+    from tmor.downstream.classify import class_probabilities, fine_tune
+    from tmor.downstream.metrics import accuracy
     from tmor.model.checkpoint import load_model, save_model
 
     if output.exists():
         raise TmorError(f"{output}: exists already; choose another name")
-    benchmark = read_benchmark(data, part=part)
+    labelled = _labelled(data, protocol, part)
+    fold = labelled.folds[0]
     with _progress("fine-tuning") as progress:
-        tuned, result = fine_tune(
-            load_model(model), benchmark, epochs=epochs, share=share, seed=seed, progress=progress
+        tuned = fine_tune(
+            load_model(model),
+            labelled,
+            fold,
+            epochs=epochs,
+            share=share,
+            balanced=balanced,
+            seed=seed,
+            progress=progress,
         )
     save_model(tuned, output)
+    test = np.flatnonzero(fold.test)
+    top1 = 100 * accuracy(labelled.labels[test], class_probabilities(tuned, labelled, test).argmax(axis=1))
     if as_json:
-        print(json.dumps({"benchmark": benchmark.name, **result}))
+        print(json.dumps({"benchmark": labelled.name, "protocol": labelled.protocol, "top1": top1}))
     else:
-        out.print(
-            f"{benchmark.name}: {result['top1']:.1f}% right on the test part ({result['samples']} training samples)"
-        )
+        out.print(f"{labelled.name}: {top1:.1f}% right on the {len(test)} samples of the test part")
         err.print(f"wrote {output}")
 
 
 @app.command(rich_help_panel="Learn")
 def evaluate(
-    data: Annotated[list[Path], typer.Argument(help="Packed sets with labels.")],
+    data: Annotated[list[Path], typer.Argument(help="Packed sets, or folders that prepare wrote.")],
     model: ModelOption = "tmor-small",
     mode: Annotated[
-        list[str], typer.Option(help="zero-shot, few-shot, linear, finetune, scratch, raw; retrieve (with --captions).")
+        list[str],
+        typer.Option(help="zero-shot, few-shot, linear, finetune, scratch, raw; detect; retrieve (with --captions)."),
     ] = ["zero-shot", "few-shot", "linear"],  # noqa: B006
+    protocol: ProtocolOption = None,
     part: PartOption = None,
     validation: Annotated[
         bool, typer.Option("--validation", help="Leave the test part alone; halve the training part.")
@@ -308,59 +367,152 @@ def evaluate(
     without_descriptions: Annotated[
         bool, typer.Option("--without-descriptions", help="Zero-shot by class names alone.")
     ] = False,
+    shots: Annotated[str, typer.Option(help="Examples per class of few-shot.")] = "1,5",
+    heads: Annotated[str, typer.Option(help="Of detect: text, linear, tcn, finetune, scratch.")] = "text,linear,tcn",
+    join: Annotated[bool, typer.Option("--join", help="Detect in long sequences joined from trimmed samples.")] = False,
     captions: Annotated[Path | None, typer.Option(help="Captions of the set, for retrieval.")] = None,
-    epochs: Annotated[int, typer.Option(help="Of finetune and scratch.", min=1)] = 20,
-    share: Annotated[float, typer.Option(help="Share of the labels that finetune and scratch use.")] = 1.0,
-    seed: SeedOption = 0,
+    epochs: Annotated[int, typer.Option(help="Of finetune and scratch.", min=1)] = 30,
+    share: Annotated[float, typer.Option(help="Share of the labels that finetune, scratch and detect use.")] = 1.0,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Show every class equally often.")] = False,
+    streams: Annotated[str, typer.Option(help="Of finetune and scratch: joint, bone, or both for fusion.")] = "joint",
+    seeds: Annotated[int, typer.Option(help="Repeat with seeds 0, 1, ...: mean and spread.", min=1)] = 1,
+    segments: Annotated[Path | None, typer.Option(help="Write what detect's last head found as JSON here.")] = None,
+    views: Annotated[Path | None, typer.Option(help="Write confusion matrices and an embedding map here.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the results as JSON here.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model on labelled sets: zero-shot, few-shot, linear probe, fine-tuning, retrieval."""
-    from tmor.downstream.benchmarks import read_benchmark
+    """Measure a model: zero-shot, few-shot, linear probe, fine-tuning, detection, retrieval."""
+    from tmor.downstream.benchmarks.untrimmed import joined
+    from tmor.downstream.detect import evaluate_detection
+    from tmor.downstream.evaluate import Recipe
     from tmor.downstream.evaluate import evaluate as run
-    from tmor.downstream.retrieve import retrieve
+    from tmor.downstream.tables import as_json as to_json
     from tmor.downstream.tables import result_rows
+    from tmor.downstream.views import write_views
     from tmor.model.checkpoint import load_model
-    from tmor.posecap.triplets import read_triplets
 
-    if output is not None and output.exists():
-        raise TmorError(f"{output}: exists already; choose another name")
+    if validation and {"detect", "retrieve"} & set(mode):
+        raise TmorError("--validation is for modes of classification; detect and retrieve would read the test part")
+    for path in (output, segments):
+        if path is not None and path.exists():
+            raise TmorError(f"{path}: exists already; choose another name")
+    recipe = Recipe(
+        seeds=tuple(range(seeds)),
+        validation=validation,
+        descriptions=not without_descriptions,
+        shots=tuple(_numbers("shots", shots)),
+        epochs=epochs,
+        share=share,
+        balanced=balanced,
+        streams=tuple(_choices("streams", streams)),  # pyright: ignore (checked by Recipe)
+    )
     loaded = load_model(model)
+    if segments is not None and len(data) > 1:
+        raise TmorError(f"--segments takes one set at a time; {len(data)} are given")
+    if views is not None and views.exists():
+        raise TmorError(f"{views}: exists already; choose another name")
     results: list[dict[str, Any]] = []
+    to_draw: list[tuple[LabelledSet, Evaluation]] = []
     for path in data:
-        if "retrieve" in mode:
-            if captions is None:
-                raise TmorError("mode retrieve needs --captions")
-            with _progress(f"{path.stem}: retrieval"):
-                found = retrieve(loaded, read_triplets(path, captions=captions))
-            results.append({"model": loaded.spec.name, "benchmark": path.stem, "retrieve": found})
-        modes = [m for m in mode if m != "retrieve"]
-        if modes:
-            with _progress(path.stem) as progress:
-                results.append(
-                    run(
-                        loaded,
-                        read_benchmark(path, part=part),
-                        modes=modes,  # pyright: ignore (checked by evaluate)
-                        validation=validation,
-                        descriptions=not without_descriptions,
-                        epochs=epochs,
-                        share=share,
-                        seed=seed,
-                        progress=progress,
-                    )
+        with _progress(path.stem) as progress:
+            modes = [m for m in mode if m not in ("detect", "retrieve")]
+            if "retrieve" in mode:
+                results.append(_retrieval(loaded, path, captions, part))
+            if "detect" in mode:
+                source = joined(_labelled(path, protocol, part)) if join else _untrimmed(path, protocol, part)
+                detected = evaluate_detection(
+                    loaded,
+                    source,
+                    heads=_choices("heads", heads),  # pyright: ignore (checked by it)
+                    seeds=recipe.seeds,
+                    share=share,
+                    epochs=epochs,
+                    progress=progress,
                 )
+                results.append(detected.result)
+                if segments is not None:
+                    segments.parent.mkdir(parents=True, exist_ok=True)
+                    segments.write_text(json.dumps(detected.segments(), indent=1), encoding="utf-8")
+                    err.print(f"wrote {segments}")
+            if modes:
+                labelled = _labelled(path, protocol, part)
+                found = run(loaded, labelled, modes=modes, recipe=recipe, progress=progress)  # pyright: ignore
+                results.append(found.result)
+                to_draw.append((labelled, found))
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        output.write_text(to_json(results), encoding="utf-8")
         err.print(f"wrote {output}")
+    if views is not None:
+        for labelled, found in to_draw:
+            write_views(views / labelled.name, labelled, found)
+            err.print(f"wrote {views / labelled.name}")
     if as_json:
-        print(json.dumps(results))
+        print(to_json(results))
     else:
         table = Table("set", "measure", "value", "note")
         for row in result_rows(results):
             table.add_row(*map(_plain, row))
         out.print(table)
+
+
+def _retrieval(model: Model, path: Path, captions: Path | None, part: str | None) -> dict[str, Any]:
+    from tmor.downstream.benchmarks import benchmark_of, packed_file
+    from tmor.downstream.retrieve import retrieve
+    from tmor.posecap.triplets import read_triplets
+
+    file = packed_file(path)
+    beside = file.with_name("captions.json")
+    if captions is None and not beside.exists():
+        raise TmorError(f"mode retrieve needs captions: there is no {beside}; name a file with --captions")
+    benchmark = benchmark_of(file)
+    if part is None and benchmark is not None and benchmark.task == "retrieve":
+        part = "is_test"
+    triplets = read_triplets(file, captions=captions or beside, part=part)
+    published = benchmark.protocols[0].published if benchmark is not None and benchmark.task == "retrieve" else ()
+    return retrieve(model, triplets, name=file.stem, part=part, published=published)
+
+
+def _labelled(path: Path, protocol: str | None, part: str | None) -> LabelledSet:
+    from tmor.downstream.benchmarks import benchmark_of, packed_file
+    from tmor.downstream.benchmarks.labelled import read_labelled
+
+    file = packed_file(path)
+    return read_labelled(file, _protocol(benchmark_of(file), protocol, part), part=part)
+
+
+def _untrimmed(path: Path, protocol: str | None, part: str | None) -> UntrimmedSet:
+    from tmor.downstream.benchmarks import benchmark_of, packed_file
+    from tmor.downstream.benchmarks.untrimmed import read_untrimmed
+
+    file = packed_file(path)
+    return read_untrimmed(file, _protocol(benchmark_of(file), protocol, part), part=part)
+
+
+def _protocol(benchmark: Benchmark | None, protocol: str | None, part: str | None) -> Protocol | None:
+    """What to split by: --part goes before the protocols of a known benchmark."""
+    if protocol is not None and part is not None:
+        raise TmorError("--protocol and --part are both given; expected one of them")
+    if part is not None:
+        return None
+    if benchmark is None and protocol is not None:
+        raise TmorError(f"--protocol {protocol}: the set is none of the known benchmarks; use --part")
+    return None if benchmark is None else benchmark.protocol(protocol)
+
+
+def _choices(what: str, text: str) -> list[str]:
+    values = [value.strip() for value in text.split(",") if value.strip()]
+    if not values:
+        raise TmorError(f"--{what} is empty; expected at least one, separated by commas")
+    return values
+
+
+def _numbers(what: str, text: str) -> list[int]:
+    values = _choices(what, text)
+    for value in values:
+        if not value.isdecimal() or int(value) < 1:
+            raise TmorError(f"--{what} holds '{value}'; expected whole numbers above 0")
+    return [int(value) for value in values]
 
 
 @app.command(rich_help_panel="Learn")

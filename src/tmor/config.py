@@ -54,7 +54,7 @@ class DataConfig:
         path: the .npz, relative to the run's data folder.
         part: which of its sequences, for example ``is_train`` or ``not is_test``; None = all.
         captions: a JSON file of captions beside it; None = the class names are the text.
-        text: False: the sequences are used without text (their labels are not read at all).
+        text: False: the sequences are used without text (their labels are not read at all), in stage 1 alone.
         depth: an .npz of depth thumbnails in the same order, for the video term; None = no video.
     """
 

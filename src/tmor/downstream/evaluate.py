@@ -1,16 +1,26 @@
-"""The whole protocol for one model on one benchmark, as plain values for JSON."""
+"""A protocol of classification for one model on one set, over folds and seeds, as plain values for JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
 import numpy as np
 
-from tmor.downstream.benchmarks import Benchmark
-from tmor.downstream.classify import fine_tune, from_scratch, linear_probe, raw_nearest, sample_features
+from tmor.downstream.benchmarks.labelled import LabelledSet
+from tmor.downstream.benchmarks.protocol import Fold
+from tmor.downstream.classify import (
+    class_probabilities,
+    fine_tune,
+    from_scratch,
+    linear_probe,
+    raw_nearest,
+    sample_features,
+)
 from tmor.downstream.fewshot import few_shot
+from tmor.downstream.metrics import accuracy, mean_class_accuracy
 from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import TmorError
 from tmor.model.model import Model
@@ -18,84 +28,209 @@ from tmor.model.model import Model
 Mode = Literal["zero-shot", "few-shot", "linear", "finetune", "scratch", "raw"]
 FROZEN: tuple[Mode, ...] = ("zero-shot", "few-shot", "linear")
 MODES: tuple[Mode, ...] = (*FROZEN, "finetune", "scratch", "raw")
+STREAMS: tuple[Literal["joint", "bone"], ...] = ("joint", "bone")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How evaluation is done, where there is a choice.
+
+    Args:
+        seeds: each repeats what has chance in it (few-shot episodes, fine-tuning); figures are means over them.
+        validation: split the training part in two and leave the test part alone: for choosing between models.
+        descriptions: zero-shot with our written descriptions beside the class names.
+        shots: examples per class of few-shot.
+        epochs, share, balanced: of finetune and scratch (:func:`tmor.downstream.classify.fine_tune`).
+        streams: of finetune and scratch; two are fused.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    validation: bool = False
+    descriptions: bool = True
+    shots: tuple[int, ...] = (1, 5)
+    epochs: int = 30
+    share: float = 1.0
+    balanced: bool = False
+    streams: tuple[Literal["joint", "bone"], ...] = ("joint",)
+
+    def __post_init__(self) -> None:
+        for stream in self.streams:
+            if stream not in STREAMS:
+                raise TmorError(f"stream is '{stream}'; expected one of {', '.join(STREAMS)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Figures, and what they come from.
+
+    Args:
+        result: plain values, as :func:`evaluate` says.
+        answers: per mode the (truth, answer) of every test sample of all folds, of the first seed: int64 class indices.
+        features: (n, d) of all samples with the frozen encoder, or None where no mode needed them.
+    """
+
+    result: dict[str, Any]
+    answers: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    features: np.ndarray | None = None
 
 
 def evaluate(
     model: Model,
-    benchmark: Benchmark,
+    data: LabelledSet,
     *,
     modes: Sequence[Mode] = FROZEN,
-    validation: bool = False,
-    descriptions: bool = True,
-    epochs: int = 20,
-    share: float = 1.0,
-    seed: int = 0,
+    recipe: Recipe = Recipe(),
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> dict[str, Any]:
+) -> Evaluation:
     """Run the modes; the test part is read for the figures only, never to choose anything.
 
     Args:
-        modes: zero-shot, few-shot (k = 1 and 5) and linear use the frozen encoder; finetune trains it on, scratch
-            trains the same network from random weights, raw compares coordinates without learning.
-        validation: split the training part in two and leave the test part alone: for choosing between models.
-        descriptions: zero-shot with our written descriptions beside the class names.
-        epochs, share: of finetune and scratch (:func:`tmor.downstream.classify.fine_tune`).
+        modes: zero-shot, few-shot and linear use the frozen encoder; finetune trains it on, scratch trains the same
+            network from random weights, raw compares coordinates without learning.
 
     Returns:
-        model, benchmark, part sizes, seed, date, and per mode its result, all figures in percent.
+        In ``result``: model, benchmark, protocol, part sizes (of all folds together), seeds, date, and per mode its
+        measures. A measure is ``{"mean", "std"}`` in percent: the mean over folds and seeds, and the standard deviation
+        of the seeds' means (None for one seed).
     """
     for mode in modes:
         if mode not in MODES:
             raise TmorError(f"mode is '{mode}'; expected one of {', '.join(MODES)}")
-    if validation:
-        benchmark = _validation_of(benchmark, seed)
-    train, test = np.flatnonzero(benchmark.train), np.flatnonzero(~benchmark.train)
-    y_train, y_test = benchmark.labels[train], benchmark.labels[test]
+    if recipe.validation:
+        data = data.validation(recipe.seeds[0])
     result: dict[str, Any] = {
         "model": model.spec.name,
         "trained": {k: model.spec.training.get(k) for k in ("date", "clips", "sources")},
-        "benchmark": benchmark.name,
-        "part": "validation, from the training part" if validation else "test",
-        "train": len(train),
-        "test": len(test),
-        "skipped": benchmark.skipped,
-        "classes": len(benchmark.class_names),
-        "seed": seed,
+        "benchmark": data.name,
+        "protocol": data.protocol,
+        "metric": data.metric,
+        "part": "validation, from the training part" if recipe.validation else "test",
+        "folds": len(data.folds),
+        "train": sum(int(fold.train.sum()) for fold in data.folds),
+        "test": sum(int(fold.test.sum()) for fold in data.folds),
+        "skipped": data.skipped,
+        "classes": len(data.class_names),
+        "seeds": list(recipe.seeds),
         "date": date.today().isoformat(),
+        "published": [[p.method, p.measure, p.value] for p in data.published],
     }
+    features = None
     if set(modes) & set(FROZEN):
         progress("embedding", 0, 1)
-        features = sample_features(model, benchmark, np.arange(len(benchmark.samples)))
-        unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(min=1e-12)
-        if "zero-shot" in modes:
-            seen = model.spec.training.get("class_names", [])
-            motion = model.project(features[test])
-            result["zero-shot"] = zero_shot(
-                model, motion, y_test, benchmark.class_names, seen=seen, descriptions=descriptions
+        features = sample_features(model, data, np.arange(len(data.samples)))
+    run = _Run(model, data, features, recipe, progress)
+    answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for mode in modes:
+        found, answers_of = run.mode(mode)
+        result[mode] = found
+        if answers_of is not None:
+            answers[mode] = answers_of
+    return Evaluation(result, answers, features)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    model: Model
+    data: LabelledSet
+    features: np.ndarray | None
+    recipe: Recipe
+    progress: Callable[[str, int, int], None]
+
+    def mode(self, mode: Mode) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray] | None]:
+        """The mode's measures, and truth and answers where it classifies."""
+        data, recipe = self.data, self.recipe
+        if mode == "zero-shot":
+            return self._zero_shot()
+        if mode == "few-shot":
+            assert self.features is not None
+            unit = self.model.unit(self.features)
+            rows = [
+                [few_shot(unit, data.labels, fold, shots=recipe.shots, seed=seed) for fold in data.folds]
+                for seed in recipe.seeds
+            ]
+            return _summary(rows), None
+        truth = np.concatenate([data.labels[fold.test] for fold in data.folds])
+        first: np.ndarray | None = None
+        rows = []
+        for seed in recipe.seeds:
+            per_fold, answers = [], []
+            for fold in data.folds:
+                given = self._answers(mode, fold, seed)
+                per_fold.append({n: self._measures(fold, answer) for n, answer in given.items()})
+                answers.append(next(reversed(given.values())))
+            rows.append([_flat(found) for found in per_fold])
+            first = np.concatenate(answers) if first is None else first
+            if mode in ("raw", "linear"):  # no chance in these
+                break
+        assert first is not None
+        about = {"epochs": recipe.epochs, "share": recipe.share} if mode in ("finetune", "scratch") else {}
+        return {**_summary(rows), **about}, (truth, first)
+
+    def _answers(self, mode: Mode, fold: Fold, seed: int) -> dict[str, np.ndarray]:
+        """(test samples,) answers; of fine-tuning with several streams also of each, the fusion last."""
+        data, recipe = self.data, self.recipe
+        if mode == "raw":
+            return {"": raw_nearest(data, fold)}
+        if mode == "linear":
+            assert self.features is not None
+            unit = self.model.unit(self.features)
+            return {"": linear_probe(unit[fold.train], data.labels[fold.train], unit[fold.test])}
+        start = self.model if mode == "finetune" else from_scratch(self.model, seed=seed)
+        probabilities = {}
+        for stream in recipe.streams:
+            tuned = fine_tune(
+                start,
+                data,
+                fold,
+                stream=stream,
+                epochs=recipe.epochs,
+                # Random weights have no lower layers worth keeping.
+                layer_decay=0.85 if mode == "finetune" else 1.0,
+                balanced=recipe.balanced,
+                share=recipe.share,
+                seed=seed,
+                progress=self.progress,
             )
-        if "few-shot" in modes:
-            result["few-shot"] = few_shot(unit[train], y_train, unit[test], y_test, seed=seed)
-        if "linear" in modes:
-            result["linear"] = linear_probe(unit[train], y_train, unit[test], y_test, seed=seed)
-    if "raw" in modes:
-        result["raw"] = raw_nearest(benchmark)
-    for mode, start in (("finetune", lambda: model), ("scratch", lambda: from_scratch(model, seed=seed))):
-        if mode in modes:
-            _, result[mode] = fine_tune(start(), benchmark, epochs=epochs, share=share, seed=seed, progress=progress)
-    return result
+            probabilities[stream] = class_probabilities(tuned, data, np.flatnonzero(fold.test))
+        answers = {stream: rows.argmax(axis=1) for stream, rows in probabilities.items()}
+        if len(answers) == 1:
+            return {"": next(iter(answers.values()))}
+        return {**answers, "": sum(probabilities.values()).argmax(axis=1)}  # pyright: ignore
+
+    def _measures(self, fold: Fold, answer: np.ndarray) -> dict[str, float]:
+        truth = self.data.labels[fold.test]
+        return {"top1": 100 * accuracy(truth, answer), "mean_class": 100 * mean_class_accuracy(truth, answer)}
+
+    def _zero_shot(self) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray]]:
+        """Every test sample of all folds once: there is nothing to train."""
+        assert self.features is not None
+        data = self.data
+        rows = np.flatnonzero(np.any([fold.test for fold in data.folds], axis=0))
+        found, answer = zero_shot(
+            self.model,
+            self.model.project(self.features[rows]),
+            data.labels[rows],
+            data.class_names,
+            seen=self.model.spec.training.get("class_names", []),
+            unseen_classes=data.unseen,
+            descriptions=self.recipe.descriptions,
+        )
+        return found, (data.labels[rows], answer)
 
 
-def _validation_of(benchmark: Benchmark, seed: int) -> Benchmark:
-    """The training part alone, every other sample of each class (in seeded order) being held out."""
-    rows = np.flatnonzero(benchmark.train)
-    shuffled = rows[np.random.default_rng(seed).permutation(len(rows))]
-    by_class = shuffled[np.argsort(benchmark.labels[shuffled], kind="stable")]
-    rank = np.concatenate([np.arange(n) for n in np.bincount(benchmark.labels[by_class]) if n])
-    return Benchmark(
-        benchmark.name,
-        tuple(benchmark.samples[i] for i in by_class),
-        benchmark.labels[by_class],
-        benchmark.class_names,
-        rank % 2 == 0,
-        benchmark.skipped,
-    )
+def _flat(found: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {f"{name} {measure}".strip(): value for name, values in found.items() for measure, value in values.items()}
+
+
+def _summary(rows: Sequence[Sequence[dict[str, float]]]) -> dict[str, Any]:
+    """Measures by seed and fold -> mean over both, and the standard deviation of the seeds' means."""
+
+    def over_seeds(name: str) -> Iterable[float]:
+        return [float(np.mean([fold[name] for fold in folds])) for folds in rows]
+
+    summary = {}
+    for name in rows[0][0]:
+        means = list(over_seeds(name))
+        spread = float(np.std(means, ddof=1)) if len(means) > 1 else None
+        summary[name] = {"mean": float(np.mean(means)), "std": spread}
+    return summary

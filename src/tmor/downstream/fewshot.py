@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from tmor.downstream.metrics import accuracy, interval95
+from tmor.downstream.benchmarks.protocol import Fold
+from tmor.downstream.metrics import accuracy
 from tmor.errors import TmorError
 
 
 def few_shot(
-    train: np.ndarray,
-    train_labels: np.ndarray,
-    test: np.ndarray,
-    test_labels: np.ndarray,
+    features: np.ndarray,
+    labels: np.ndarray,
+    fold: Fold,
     *,
     shots: Sequence[int] = (1, 5),
     episodes: int = 20,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Nearest class mean: every episode draws k training samples per class and classifies the whole test part.
 
     Args:
-        train, test: (n, d) and (m, d) L2-normalised embeddings.
-        train_labels, test_labels: (n,) and (m,) int64.
+        features: (n, d) L2-normalised embeddings.
+        labels: (n,) int64.
+        fold: which of them train and test.
 
     Returns:
-        Per k (``"1"``, ``"5"``): mean accuracy over the episodes in percent, and half its 95% interval.
+        Per k (``"1"``, ``"5"``): mean accuracy over the episodes in percent.
 
     Raises:
         TmorError: a class of the test part has fewer than k training samples.
     """
-    classes = np.unique(test_labels)
-    rows = {k: np.flatnonzero(train_labels == k) for k in classes}
-    result: dict[str, Any] = {"episodes": episodes, "seed": seed}
+    test, truth = features[fold.test], labels[fold.test]
+    classes = np.unique(truth)
+    rows = {k: np.flatnonzero(fold.train & (labels == k)) for k in classes}
+    result: dict[str, float] = {}
     for shot in shots:
         for k in classes:
             if len(rows[k]) < shot:
@@ -45,8 +46,8 @@ def few_shot(
         scores = []
         for episode in range(episodes):
             rng = np.random.default_rng([seed, shot, episode])
-            means = np.stack([train[rng.choice(rows[k], shot, replace=False)].mean(axis=0) for k in classes])
+            means = np.stack([features[rng.choice(rows[k], shot, replace=False)].mean(axis=0) for k in classes])
             means /= np.linalg.norm(means, axis=1, keepdims=True).clip(min=1e-12)
-            scores.append(100 * accuracy(test_labels, classes[(test @ means.T).argmax(axis=1)]))
-        result[str(shot)] = {"mean": float(np.mean(scores)), "interval95": interval95(scores)}
+            scores.append(100 * accuracy(truth, classes[(test @ means.T).argmax(axis=1)]))
+        result[str(shot)] = float(np.mean(scores))
     return result

@@ -3,32 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
 
-from tmor.downstream.metrics import retrieval
+from tmor.downstream.benchmarks.protocol import Published
+from tmor.downstream.metrics import retrieval_protocols
+from tmor.errors import TmorError
 from tmor.model.model import Model
 from tmor.posecap.triplets import Triplet
+from tmor.teachers.cache import embed_texts
 
 
-def retrieve(model: Model, triplets: Sequence[Triplet]) -> dict[str, Any]:
-    """How well captions find their movements and movements their captions.
+def retrieve(
+    model: Model,
+    triplets: Sequence[Triplet],
+    *,
+    name: str,
+    part: str | None = None,
+    published: Sequence[Published] = (),
+) -> dict[str, Any]:
+    """How well captions find their movements and movements their captions, by TMR's four protocols.
 
-    Of every clip the first caption counts. Clips with the same caption are all right answers to it.
+    Of every clip the first caption counts.
+
+    Args:
+        triplets: clips; those without a text, or in which nobody is seen, are left out and counted.
+        name: of the data set, and
+        part: of the part of it, for the record.
+        published: figures of others.
 
     Returns:
-        ``text_to_motion`` and ``motion_to_text``, each with R@1, R@5, R@10 in percent and the median rank; ``clips``
-        and ``texts``, how many there were.
+        model, benchmark, part, date, and under ``retrieve``: ``clips`` and ``protocols``
+        (:func:`tmor.downstream.metrics.retrieval_protocols`, with the model's text teacher as the sentence encoder).
+
+    Raises:
+        TmorError: no clip has a text.
     """
-    captioned = [t for t in triplets if t.texts]
-    texts = list(dict.fromkeys(t.texts[0] for t in captioned))
-    own = np.array([[text == t.texts[0] for t in captioned] for text in texts])
-    motion = model.project(model.features([t.track for t in captioned]))
+    usable = sorted((t for t in triplets if t.texts and t.track.missing_share < 1), key=lambda t: t.id)
+    if not usable:
+        raise TmorError(f"{name}: none of {len(triplets)} clips has a caption")
+    texts = [t.texts[0] for t in usable]
+    motion = model.project(model.features([t.track for t in usable]))
+    rows = embed_texts(model.teacher, texts)
     similarity = model.project_texts(texts) @ motion.T
     return {
-        "clips": len(captioned),
-        "texts": len(texts),
-        "text_to_motion": retrieval(similarity, own),
-        "motion_to_text": retrieval(similarity.T, own.T),
+        "model": model.spec.name,
+        "trained": {k: model.spec.training.get(k) for k in ("date", "clips", "sources")},
+        "benchmark": name,
+        "protocol": None,
+        "part": part or "all",
+        "seeds": [0],
+        "skipped": {"no caption, or nobody is seen": len(triplets) - len(usable)},
+        "date": date.today().isoformat(),
+        "published": [[p.method, p.measure, p.value] for p in published],
+        "retrieve": {
+            "clips": len(usable),
+            "protocols": retrieval_protocols(similarity, np.clip(rows @ rows.T, -1, 1)),
+        },
     }

@@ -3,57 +3,100 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tmor.errors import FormatError, TmorError
 
+_TITLES = {
+    "raw": "raw 3-nearest-neighbour",
+    "linear": "linear probe",
+    "finetune": "fine-tuned",
+    "scratch": "from scratch",
+    "top1": "top-1",
+    "mean_class": "mean per-class",
+    "frame_map": "frame-mAP",
+    "frame_map_authors": "frame-mAP, authors' mean",
+    "event_map": "event-mAP@0.5",
+    "event_map_videos": "event-mAP@0.5 over videos",
+    "localisation": "Charades localisation mAP",
+    "edit": "edit score",
+    "f_score": "F-score within 333 ms",
+    "latency_ms": "latency of matched decisions, ms",
+}
+
+
+def as_json(results: Sequence[dict[str, Any]]) -> str:
+    """Results as strict JSON: a figure that does not exist (NaN) is null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(inner) for inner in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return json.dumps(plain(results), indent=1, allow_nan=False)
+
 
 def result_rows(results: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """(set, measure, value, note) of results that :func:`tmor.downstream.evaluate.evaluate` gave."""
+    """(set, measure, value, note) of results as :func:`tmor.downstream.evaluate.evaluate` gives them."""
+    return [row for result in results for row in _rows(result)]
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    name = result["benchmark"]
+    if result.get("protocol"):
+        name = f"{name}, {result['protocol']}"
     rows: list[tuple[str, str, str, str]] = []
-    for result in results:
-        name = result["benchmark"]
-        if "zero-shot" in result:
-            zero = result["zero-shot"]
-            shared = ", ".join(f"{a} ({b})" if a != b else a for a, b in zero["shared"].items()) or "none"
-            rows.append((name, "zero-shot top-1", f"{zero['top1']:.1f}", f"chance {zero['chance']:.1f}"))
-            title = "zero-shot top-1, names shared with training left out"
-            if zero["top1_unseen"] is None:
-                rows.append((name, title, "-", "every class was trained on"))
-            else:
-                note = f"chance {zero['chance_unseen']:.1f}; shared: {shared}"
-                rows.append((name, title, f"{zero['top1_unseen']:.1f}", note))
-        for shot, found in result.get("few-shot", {}).items():
-            if shot.isdigit():
-                episodes = result["few-shot"]["episodes"]
-                rows.append(
-                    (
-                        name,
-                        f"{shot}-shot top-1",
-                        f"{found['mean']:.1f} ± {found['interval95']:.1f}",
-                        f"{episodes} episodes, 95%",
-                    )
-                )
-        if "linear" in result:
-            rows.append((name, "linear probe top-1", f"{result['linear']['top1']:.1f}", ""))
-        if "raw" in result:
-            rows.append((name, "raw 3-nearest-neighbour top-1", f"{result['raw']['top1']:.1f}", "no learning"))
-        for mode, title in (("finetune", "fine-tuned top-1"), ("scratch", "from scratch top-1")):
-            if mode in result:
-                found = result[mode]
-                rows.append(
-                    (name, title, f"{found['top1']:.1f}", f"{found['epochs']} epochs, {found['share']:.0%} of labels")
-                )
-        if "retrieve" in result:
-            found = result["retrieve"]
+    if "zero-shot" in result:
+        zero = result["zero-shot"]
+        shared = ", ".join(f"{a} ({b})" if a != b else a for a, b in zero["shared"].items()) or "none"
+        rows.append((name, "zero-shot top-1", f"{zero['top1']:.1f}", f"chance {zero['chance']:.1f}"))
+        title = "zero-shot top-1, names shared with training left out"
+        if zero["top1_unseen"] is None:
+            rows.append((name, title, "-", "every class was trained on"))
+        else:
+            note = f"chance {zero['chance_unseen']:.1f}; shared: {shared}"
+            rows.append((name, title, f"{zero['top1_unseen']:.1f}", note))
+        if "generalised" in zero:
+            both = zero["generalised"]
+            rows.append((name, "zero-shot top-1 of the held-out classes", f"{zero['held_out']:.1f}", ""))
+            note = f"seen {both['seen']:.1f}, unseen {both['unseen']:.1f}"
+            rows.append((name, "generalised zero-shot, harmonic mean", f"{both['harmonic_mean']:.1f}", note))
+    for shot, measure in result.get("few-shot", {}).items():
+        rows.append((name, f"{shot}-shot top-1", _value(measure), "20 episodes per seed"))
+    for mode in ("raw", "linear", "finetune", "scratch"):
+        if mode in result:
+            found = result[mode]
+            note = f"{found['epochs']} epochs, {found['share']:.0%} of labels" if "epochs" in found else ""
+            for key, measure in found.items():
+                stream, _, measure_name = key.rpartition(" ")
+                if measure_name == result["metric"]:
+                    title = " ".join(filter(None, (_TITLES[mode], _TITLES[measure_name])))
+                    rows.append((name, title, _value(measure), ", ".join(filter(None, (stream, note)))))
+    for head, found in result.get("detect", {}).items():
+        rows += [(name, f"{head}: {_TITLES.get(k, k)}", _value(v), "") for k, v in found.items()]
+    if "retrieve" in result:
+        for protocol, found in result["retrieve"]["protocols"].items():
             for way in ("text_to_motion", "motion_to_text"):
-                figures = ", ".join(f"R@{k} {found[way][f'R@{k}']:.1f}" for k in (1, 5, 10))
-                items = found["clips" if way == "text_to_motion" else "texts"]
-                note = f"median rank {found[way]['median_rank']:g} of {items}"
-                rows.append((name, way.replace("_", " "), figures, note))
+                figures = ", ".join(f"R@{k} {_figure(found[way][f'R@{k}'])}" for k in (1, 5, 10))
+                rank = found[way]["median_rank"]
+                note = "median rank -" if rank is None or math.isnan(rank) else f"median rank {rank:g}"
+                rows.append((name, f"{way.replace('_', ' ')}, {protocol}", figures, note))
+    for method, measure, value in result.get("published", []):
+        rows.append((name, _TITLES.get(measure) or measure, f"{value:.1f}", f"published: {method}"))
     return rows
+
+
+def _value(measure: dict[str, Any]) -> str:
+    return _figure(measure["mean"]) + ("" if measure["std"] is None else f" ± {_figure(measure['std'])}")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.1f}"
 
 
 def markdown_tables(folder: Path) -> str:
@@ -72,16 +115,16 @@ def markdown_tables(folder: Path) -> str:
             results = json.loads(file.read_text(encoding="utf-8"))
             rows = result_rows(results)
             first = results[0]
+            seeds = ", ".join(map(str, first["seeds"]))
+            about = f"Model {first['model']}, part: {first['part']}, seeds {seeds}, {first['date']}."
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError) as error:
             raise FormatError(f"{file}: not a result of tmor evaluate ({error!r})") from error
-        part, seed, day = (first.get(key, "unknown") for key in ("part", "seed", "date"))
-        about = f"model {first['model']}, part: {part}, seed {seed}, {day}"
         lines = [
             f"### {file.stem}",
             "",
-            f"{about}.",
+            about,
             "",
-            "| set | measure | value | note |",
+            "| set, protocol | measure | value | note |",
             "| --- | --- | --- | --- |",
         ]
         parts.append("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tmor.downstream.metrics import accuracy, mean_class_accuracy
+from tmor.downstream.metrics import accuracy, harmonic_mean, mean_class_accuracy
 from tmor.model.model import Model
 from tmor.posecap.captions import plain_label
 from tmor.teachers.cache import embed_texts
@@ -22,21 +22,25 @@ def zero_shot(
     class_names: Sequence[str],
     *,
     seen: Collection[str] = (),
+    unseen_classes: Sequence[int] = (),
     descriptions: bool = True,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], np.ndarray]:
     """Accuracy of naming movements by text alone, over all classes and without those that training had.
 
     Args:
         motion: (n, width) movements in the space of texts (:meth:`tmor.model.model.Model.project`).
         truth: (n,) int64 index into ``class_names``.
         seen: class names of the training data.
+        unseen_classes: indices of the classes that a protocol holds out of training, for generalised zero-shot.
         descriptions: use our written descriptions beside the names.
 
     Returns:
         ``top1`` and ``mean_class`` in percent over all classes; ``shared``, the classes whose name, or one that
         means the same to the text teacher (cosine of at least 0.7), training had, with that name;
         ``top1_unseen`` over the other classes' samples, among the other classes only; ``per_class`` in percent;
-        ``answers``, how often each class was the answer.
+        ``answers``, how often each class was the answer. With ``unseen_classes`` also ``held_out``, the accuracy on
+        their samples among themselves, and ``generalised``: among all classes, on their samples (``unseen``), on the
+        others' (``seen``) and the harmonic mean of the two. And (n,) int64, the answers among all classes.
     """
     scores = motion @ model.project_labels(class_names, descriptions=descriptions).T
     answer = scores.argmax(axis=1)
@@ -44,7 +48,7 @@ def zero_shot(
     unseen = np.array([k for k, name in enumerate(class_names) if name not in shared], dtype=np.int64)
     of_unseen = np.isin(truth, unseen)
     answer_unseen = unseen[scores[of_unseen][:, unseen].argmax(axis=1)] if len(unseen) else np.zeros(0, np.int64)
-    return {
+    result = {
         "top1": 100 * accuracy(truth, answer),
         "mean_class": 100 * mean_class_accuracy(truth, answer),
         "chance": 100 / len(class_names),
@@ -58,6 +62,16 @@ def zero_shot(
         },
         "answers": {name: int((answer == k).sum()) for k, name in enumerate(class_names)},
     }
+    if unseen_classes:
+        columns = np.array(unseen_classes)
+        own = np.isin(truth, columns)
+        held_out = 100 * accuracy(truth[own], columns[scores[own][:, columns].argmax(axis=1)])
+        new, old = 100 * accuracy(truth[own], answer[own]), 100 * accuracy(truth[~own], answer[~own])
+        result |= {
+            "held_out": held_out,
+            "generalised": {"seen": old, "unseen": new, "harmonic_mean": harmonic_mean(old, new)},
+        }
+    return result, answer
 
 
 def shared_names(model: Model, class_names: Sequence[str], seen: Collection[str]) -> dict[str, str]:

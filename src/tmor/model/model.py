@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,12 +19,13 @@ from tmor.model.projection import ProjectionHead
 from tmor.model.unik import UNIK, UnikShape
 from tmor.posecap.captions import describe
 from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.normalize import prepare, stretch, to_body, views_of
+from tmor.skeleton.normalize import prepare, stretch, to_body, to_bones, views_of
 from tmor.skeleton.tracks import Track
 from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import TextTeacher, load_text_teacher
 
 _BATCH = 64
+_FRAME_WINDOW = 64
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ModelSpec:
         name: for people.
         shape: sizes of the encoder.
         channels, joints: of its input; the layout is unik17 where there are 17 joints.
+        stream: the encoder sees joints, or bones (each joint relative to the one that carries it).
         fps: the rate that tracks are brought to.
         clip_frames: frames of a clip as the encoder was trained on.
         longest_s: a track up to this long is one clip; a longer one is cut into windows of 0.6 of it, half overlapping.
@@ -51,6 +53,7 @@ class ModelSpec:
     shape: UnikShape
     channels: int = 2
     joints: int = 17
+    stream: Literal["joint", "bone"] = "joint"
     fps: float = 15.0
     clip_frames: int = 32
     longest_s: float = 5.0
@@ -154,7 +157,7 @@ class Model(nn.Module):
         return total.numpy()
 
     def embed(self, tracks: Sequence[Track]) -> np.ndarray:
-        """Embeddings of whole tracks, from the encoder.
+        """Embeddings of whole tracks, from the encoder (:meth:`unit`).
 
         Returns:
             (len(tracks), features) float32, L2-normalised.
@@ -162,7 +165,62 @@ class Model(nn.Module):
         Raises:
             TmorError: a track has no visible joint.
         """
-        return F.normalize(torch.from_numpy(self.features(tracks)), dim=1).numpy()
+        return self.unit(self.features(tracks))
+
+    def unit(self, features: np.ndarray) -> np.ndarray:
+        """Features to compare by cosine: standardised by their mean and spread over the training data, where the model
+        has projection heads, then L2-normalised.
+
+        Without the first, what all movements have in common would outweigh what tells them apart.
+
+        Args:
+            features: (n, features) as :meth:`features` gives them.
+        """
+        rows = torch.from_numpy(features)
+        if self.motion_head is not None:
+            rows = self.motion_head.standardise(rows)
+        return F.normalize(rows, dim=1).numpy()
+
+    def frame_features(self, track: Track) -> tuple[np.ndarray, np.ndarray]:
+        """The encoder's features over time, for tracks of any length in bounded memory.
+
+        Windows of 64 frames at the model's rate overlap by half; where two meet, each counts the less the nearer its
+        edge is. The features of 3D persons are the mean over the views.
+
+        Returns:
+            (m, features) float32, one row per 4 frames at the model's rate, and (m,) float64, their times in seconds of
+            the source (as if at twice the model's rate where the track's is unknown).
+
+        Raises:
+            TmorError: the track has no visible joint.
+        """
+        x = self._prepared(track)
+        size, hop, stride = _FRAME_WINDOW, _FRAME_WINDOW // 2, 4
+        count = math.ceil(len(x) / stride)
+        starts = list(range(0, max(1, len(x) - hop), hop))
+        total = torch.zeros(count + size // stride, self.encoder.features)
+        weights = torch.zeros(len(total), 1)
+        ramp = 1 - (torch.linspace(-1, 1, size // stride + 2)[1:-1]).abs()
+        self.eval()
+        for first in range(0, len(starts), _BATCH):
+            part = starts[first : first + _BATCH]
+            rows = np.minimum(np.array(part)[:, None] + np.arange(size), len(x) - 1)
+            clips = self._views(torch.from_numpy(x[rows]), track.dims)
+            with torch.inference_mode():
+                found = self.encoder.frames(self.alone(clips.flatten(0, 1)))
+            found = found.unflatten(0, clips.shape[:2]).mean(dim=1)
+            for start, row in zip(part, found, strict=True):
+                at = start // stride
+                total[at : at + len(row)] += row * ramp[:, None]
+                weights[at : at + len(row), 0] += ramp
+        step = stride / self.spec.fps if track.fps is not None else stride / (2 * self.spec.fps)
+        return (total / weights.clamp(min=1e-9))[:count].numpy(), track.start_s + step * np.arange(count)
+
+    def alone(self, clips: Tensor) -> Tensor:
+        """(n, frames, joints, channels) of one person each -> what the encoder takes, its other person slots being
+        empty."""
+        slots = self.spec.shape.persons or 1
+        return F.pad(clips[:, None], (0, 0, 0, 0, 0, 0, 0, slots - 1))
 
     def project(self, features: np.ndarray) -> np.ndarray:
         """Movements in the space of texts.
@@ -178,30 +236,36 @@ class Model(nn.Module):
         with torch.inference_mode():
             return self.motion_head(torch.from_numpy(features)).numpy()
 
-    def project_texts(self, texts: Sequence[str] | Sequence[Sequence[str]]) -> np.ndarray:
+    def project_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts in the space of movements.
-
-        Args:
-            texts: one text each, or several that speak together, as one mean.
 
         Returns:
             (len(texts), width) float32, L2-normalised.
         """
         if self.text_head is None:
             raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
-        groups = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-        rows = torch.from_numpy(embed_texts(self.teacher, [text for group in groups for text in group]))
-        means = torch.stack([part.mean(dim=0) for part in rows.split([len(group) for group in groups])])
+        rows = torch.from_numpy(embed_texts(self.teacher, texts))
         with torch.inference_mode():
-            return self.text_head(F.normalize(means, dim=1)).numpy()
+            return self.text_head(rows).numpy()
 
     def project_labels(self, labels: Sequence[str], *, descriptions: bool = True) -> np.ndarray:
-        """One embedding per label, of all its texts together (:func:`tmor.posecap.captions.describe`).
+        """One embedding per label, from all its texts (:func:`tmor.posecap.captions.describe`).
+
+        It is half the direction of the mean of the projected texts and half the projection of the texts' mean: the
+        second is what training saw most, the first holds on better for classes that it did not see.
 
         Returns:
-            (len(labels), width) float32, L2-normalised.
+            (len(labels), width) float32, at most of length 1; the less the two agree, the shorter.
         """
-        return self.project_texts([describe(label) if descriptions else describe(label)[:1] for label in labels])
+        if self.text_head is None:
+            raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
+        groups = [describe(label) if descriptions else describe(label)[:1] for label in labels]
+        rows = torch.from_numpy(embed_texts(self.teacher, [text for group in groups for text in group]))
+        parts = rows.split([len(group) for group in groups])
+        with torch.inference_mode():
+            of_mean = self.text_head(F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1))
+            mean_of = F.normalize(torch.stack([self.text_head(part).mean(dim=0) for part in parts]), dim=1)
+        return ((of_mean + mean_of) / 2).numpy()
 
     def classify(self, tracks: Sequence[Track], labels: Sequence[str] | None = None) -> Prediction:
         """Which of the labels each track shows.
@@ -279,19 +343,14 @@ class Model(nn.Module):
             for label in labels:
                 if label in self.examples:
                     centre = F.normalize(torch.from_numpy(self.examples[label]).mean(dim=0), dim=0)
-                    columns[label] = F.normalize(features, dim=1) @ centre
+                    columns[label] = torch.from_numpy(self.unit(features.numpy())) @ centre
         return torch.stack([columns[label] for label in labels], dim=1)
 
     def _clips(self, track: Track) -> tuple[Tensor, list[tuple[float, float]]]:
         """What the encoder sees of a track: (clips, views, frames, 17, 2), and each clip's span as shares of the
         track."""
         spec = self.spec
-        if spec.joints != len(UNIK17):
-            raise TmorError(
-                f"model '{spec.name}' sees {spec.joints} joints of a layout that it does not name; tracks come as "
-                f"{UNIK17.name} with {len(UNIK17)}: give your own arrays to its encoder"
-            )
-        x = prepare(track, fps=spec.fps)
+        x = self._prepared(track)
         longest = spec.longest_frames if track.fps is None else round(spec.longest_s * spec.fps)
         starts, length = [0], len(x)
         if len(x) > longest:
@@ -299,21 +358,32 @@ class Model(nn.Module):
             count = 1 + math.ceil((len(x) - length) / (length / 2))
             starts = [round(s) for s in np.linspace(0, len(x) - length, count)]
         clips = torch.from_numpy(np.stack([stretch(x[s : s + length], spec.clip_frames) for s in starts]))
-        spans = [(s / len(x), (s + length) / len(x)) for s in starts]
+        return self._views(clips, track.dims), [(s / len(x), (s + length) / len(x)) for s in starts]
+
+    def _prepared(self, track: Track) -> np.ndarray:
+        if self.spec.joints != len(UNIK17):
+            raise TmorError(
+                f"model '{self.spec.name}' sees {self.spec.joints} joints of a layout that it does not name; tracks "
+                f"come as {UNIK17.name} with {len(UNIK17)}: give your own arrays to its encoder"
+            )
+        return prepare(track, fps=self.spec.fps)
+
+    def _views(self, clips: Tensor, dims: int) -> Tensor:
+        """(clips, frames, 17, dims) as prepared -> what the encoder sees: (clips, views, frames, 17, channels)."""
+        spec = self.spec
         if spec.channels == 2:
-            views = views_of(clips, spec.views_deg).transpose(0, 1) if track.dims == 3 else clips[:, None]
+            views = views_of(clips, spec.views_deg).transpose(0, 1) if dims == 3 else clips[:, None]
         else:
-            views = clips[:, None] if track.dims == 3 else F.pad(clips, (0, 1))[:, None]
-        return to_body(views), spans
+            views = clips[:, None] if dims == 3 else F.pad(clips, (0, 1))[:, None]
+        body = to_body(views)
+        return to_bones(body) if spec.stream == "bone" else body
 
     def _encode(self, clips: Sequence[Tensor]) -> Tensor:
         """Each (clips, views, frames, joints, channels) -> all of their clips one after the other, (clips,
         features)."""
         self.eval()
         with torch.inference_mode():
-            flat = torch.cat([part.flatten(0, 1) for part in clips])[:, None]
-            if self.spec.shape.persons is not None:
-                flat = F.pad(flat, (0, 0, 0, 0, 0, 0, 0, self.spec.shape.persons - 1))
+            flat = self.alone(torch.cat([part.flatten(0, 1) for part in clips]))
             rows = torch.cat([self.encoder(part) for part in flat.split(_BATCH)])
             sizes = [part.shape[0] * part.shape[1] for part in clips]
             # 2D clips have one view, 3D ones several.

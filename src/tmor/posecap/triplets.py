@@ -47,8 +47,9 @@ def read_triplets(
 ) -> list[Triplet]:
     """Triplets of a packed set.
 
-    A recording with point tags gives one clip per tag, from 1.5 s before to 1 s after it; one with segments a clip per
-    segment; any other sequence is a clip as a whole. Every person is a clip of their own, with the same texts.
+    A recording with point tags gives one clip per tag, from 1.5 s before to 1 s after it, and of the rest clips of up
+    to 2.5 s without text; one with segments a clip per segment; any other sequence is a clip as a whole. Every person
+    is a clip of their own, with the same texts.
 
     Args:
         path: a packed set.
@@ -88,12 +89,22 @@ def _pieces(packed: PackedSet, i: int, track: Track) -> list[tuple[str, Track, i
     if packed.tags is not None:
         rows = packed.tags[packed.tags[:, 0] == i]
         fps = track.fps or 30.0
-        pieces = []
+        pieces: list[tuple[str, Track, int | None]] = []
+        covered = np.zeros(len(track), dtype=bool)
         for n, row in enumerate(rows):
             at = _frame(packed, i, track, int(row[1]))
             start = max(0, int(at - _BEFORE_TAG_S * fps))
             stop = min(len(track), int(at + _AFTER_TAG_S * fps) + 1)
+            covered[start:stop] = True
             pieces.append((f"@{n}", track.frames(start, stop), int(row[2]) if len(row) > 2 else label))
+        return pieces + _rest(track, covered, fps)
+    if packed.segments_s is not None:
+        fps = track.fps or 30.0
+        rows = packed.segments_s[packed.segments_s[:, 0] == i]
+        pieces = []
+        for n, (_, k, start_s, end_s) in enumerate(rows.tolist()):
+            start = min(int(start_s * fps), len(track) - 1)
+            pieces.append((f"@{n}", track.frames(start, max(start + 1, min(round(end_s * fps), len(track)))), int(k)))
         return pieces
     if packed.segments is not None:
         rows = packed.segments[packed.segments[:, 0] == i]
@@ -102,6 +113,19 @@ def _pieces(packed: PackedSet, i: int, track: Track) -> list[tuple[str, Track, i
             for n, (_, k, a, b) in enumerate(rows.tolist())
         ]
     return [("", track, label)]
+
+
+def _rest(track: Track, covered: np.ndarray, fps: float) -> list[tuple[str, Track, int | None]]:
+    """What no tag's clip covers, in clips of 1 s to 2.5 s in which somebody is seen."""
+    longest, shortest = max(2, round((_BEFORE_TAG_S + _AFTER_TAG_S) * fps)), max(2, round(fps))
+    edges = np.flatnonzero(np.diff(covered, prepend=True, append=True))
+    pieces: list[tuple[str, Track, int | None]] = []
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        for first in range(start, stop - shortest + 1, longest):
+            clip = track.frames(first, min(first + longest, stop))
+            if len(clip) >= shortest and clip.missing_share < 1:
+                pieces.append((f"@rest{first}", clip, None))
+    return pieces
 
 
 def _frame(packed: PackedSet, i: int, track: Track, frame: int) -> int:

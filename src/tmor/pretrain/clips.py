@@ -110,6 +110,14 @@ class Clips:
         x = self._gather(ids, positions)
         return augment(x, is_3d=self.is_3d[ids], mirrored=mirrored, settings=settings, generator=generator)
 
+    def held(
+        self, ids: Tensor, mirrored: Tensor, *, frames: int, settings: Augmentation, generator: torch.Generator
+    ) -> Tensor:
+        """As :meth:`augmented`, but frame by frame from each clip's start; a short one's last frame is held."""
+        positions = torch.minimum(torch.arange(frames, dtype=torch.float64), (self.lengths[ids] - 1)[:, None].double())
+        x = self._gather(ids, positions)
+        return augment(x, is_3d=self.is_3d[ids], mirrored=mirrored, settings=settings, generator=generator)
+
     def plain(self, ids: Tensor, *, frames: int) -> Tensor:
         """The middle of each clip as it is, 3D from the front: (b, frames, 17, 2) body-relative."""
         usable = torch.minimum(self.lengths[ids], self.longest[ids]).double() - 1

@@ -4,6 +4,8 @@ section 2-3)."""
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import json
 import logging
 import math
@@ -62,9 +64,9 @@ def pretrain(
 ) -> Model:
     """Train a model and write it to ``out/model.safetensors``.
 
-    ``out`` also gets ``config.json``, ``log.jsonl`` (one line per epoch) and ``state.safetensors``, written whole at
-    the end of every epoch: a run that was interrupted at any moment continues from there with ``resume`` and ends with
-    the same weights.
+    ``out`` also gets ``config.json``, ``log.jsonl`` and ``log.csv`` (one line per epoch) and ``state.safetensors``,
+    written whole at the end of every epoch: a run that was interrupted at any moment continues from there with
+    ``resume`` and ends with the same weights.
 
     Args:
         data: the folder that the config's paths are relative to.
@@ -92,7 +94,7 @@ def pretrain(
         record["seconds"] = time.monotonic() - started
         state.epoch += 1
         # The log first: when killed in between, the epoch is run again and its line replaced; else it would lack.
-        _append_log(out / "log.jsonl", record)
+        _append_log(out, record)
         _store(state, out / "state.safetensors")
         log.info("%s", record)
     final = state.average if config.average else state.model
@@ -209,17 +211,22 @@ def embed_clips(model: Model, clips: Clips, config: PretrainConfig, progress: Pr
 def _epoch(
     state: _State, clips: Clips, text_rows: Tensor, text_alike: Tensor, config: PretrainConfig, progress: Progress
 ) -> dict[str, Any]:
-    """One pass over ``epoch_samples`` clips."""
-    order = epoch_order(
-        clips.sources,
-        count=config.epoch_samples,
-        balance=config.balance,
-        generator=step_generator(config.seed, 1, state.epoch),
-    )
+    """One pass over ``epoch_samples`` clips; in stage 2 those without text rest, if there is a text term."""
+    stage = 1 if state.epoch < config.self_epochs else 2
+    rows = torch.arange(len(clips))
+    if stage == 2 and config.text_term:
+        rows = rows[clips.text_ids[:, 0] >= 0]
+    order = rows[
+        epoch_order(
+            clips.sources[rows],
+            count=config.epoch_samples,
+            balance=config.balance,
+            generator=step_generator(config.seed, 1, state.epoch),
+        )
+    ]
     batches = [ids for ids in order.split(config.batch) if len(ids) > 1]
     totals: dict[str, float] = {}
     state.model.train()
-    stage = 1 if state.epoch < config.self_epochs else 2
     for done, ids in enumerate(batches):
         progress(f"stage {stage}, epoch {state.epoch + 1}", done, len(batches))
         _set_rate(state.optimizer, _rate(state.step, len(batches), config))
@@ -380,11 +387,18 @@ def _open_run(out: Path, config: PretrainConfig, resume: bool) -> None:
         write_whole(file, text.encode())
 
 
-def _append_log(path: Path, record: dict[str, Any]) -> None:
+def _append_log(out: Path, record: dict[str, Any]) -> None:
     """One line per epoch; a line that a killed run left beyond its last checkpoint is replaced."""
+    path = out / "log.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    kept = [line for line in lines if json.loads(line)["epoch"] < record["epoch"]]
-    write_whole(path, "".join(f"{line}\n" for line in [*kept, json.dumps(record)]).encode())
+    records = [r for r in map(json.loads, lines) if r["epoch"] < record["epoch"]] + [record]
+    write_whole(path, "".join(f"{json.dumps(r)}\n" for r in records).encode())
+    columns = list(dict.fromkeys(key for r in records for key in r))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    write_whole(out / "log.csv", table.getvalue().encode())
 
 
 def _store(state: _State, path: Path) -> None:

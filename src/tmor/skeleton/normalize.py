@@ -127,10 +127,9 @@ def to_body(x: Tensor) -> Tensor:
     """Body-relative coordinates: sideways centred on the mid hip of every frame, upwards on its mean height over the
     clip.
 
-    So the path along the ground, which a moving camera spoils, is dropped, and rising and falling is kept. The size
-    that
-    divides is the root mean square distance of the joints from the mid hip over the clip: unlike the length of the
-    torso it does not vanish when a body is seen from above.
+    So the path along the ground, which a moving camera spoils, is dropped, and rising and falling is kept. What divides
+    is the root mean square distance of the joints from the mid hip over the clip: unlike the length of the torso it
+    does not vanish when a body is seen from above.
 
     Args:
         x: (..., frames, 17, channels), NaN = unseen.
@@ -151,6 +150,27 @@ def to_body(x: Tensor) -> Tensor:
     rise = (height - height.nanmean(dim=-3, keepdim=True)).nan_to_num()
     x[..., 1:2] = x[..., 1:2] + rise
     return x / size[..., None, None, None]
+
+
+_PARENT = [
+    _AT[parent]
+    for parent in (
+        *("nose", "neck", "chest", "mid_hip", "mid_hip", "neck", "neck"),
+        *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow"),
+        *("mid_hip", "mid_hip", "left_hip", "right_hip", "left_knee", "right_knee"),
+    )
+]
+
+
+def to_bones(x: Tensor) -> Tensor:
+    """Every joint relative to the joint that carries it; the mid hip keeps its place.
+
+    Args:
+        x: (..., 17, channels) body-relative, as :func:`to_body` gives.
+    """
+    bones = x - x[..., _PARENT, :]
+    bones[..., _MID_HIP, :] = x[..., _MID_HIP, :]
+    return bones
 
 
 def stretch(x: np.ndarray, frames: int) -> np.ndarray:

@@ -95,6 +95,9 @@ class Track:
         fps = 1.0 / float(np.median(steps))
         grid = times[0] + np.arange(int((times[-1] - times[0]) * fps + 1e-6) + 1) / fps
         position = np.interp(grid, times, np.arange(len(times)))
+        # Rounding must not let a frame lean on its neighbour, which may be unseen.
+        near = np.abs(position - position.round()) < 1e-6
+        position[near] = position[near].round()
         resampled = sample_at(points, position)
         before = position.astype(int)
         resampled[(np.append(steps, 0)[before] > 0.5) & (position > before)] = np.nan

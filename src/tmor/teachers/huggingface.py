@@ -13,6 +13,9 @@ import numpy as np
 from tmor.errors import TmorError
 from tmor.teachers.offline import SHA256, offline_folder
 
+# Text towers alone: model type -> class.
+_SIGLIP_TEXT = {"siglip_text_model": "SiglipTextModel", "siglip2_text_model": "Siglip2TextModel"}
+
 
 class TextTeacher(Protocol):
     """A frozen text encoder E_T.
@@ -81,16 +84,10 @@ class _HuggingFaceText:
             raise TmorError(f"teacher '{name}': {folder} holds no config.json with *.safetensors beside it")
         self.hash = _sha256(weights)[:16]
         config = json.loads((folder / "config.json").read_text())
-        # CLIP-like models keep their two towers' configurations apart.
-        self._dual = "text_config" in config
-        if self._dual:
-            self.width = (
-                config.get("projection_dim")
-                or config["text_config"].get("projection_size")
-                or config["text_config"]["hidden_size"]
-            )
-        else:
-            self.width = config["hidden_size"]
+        self._kind: str = config.get("model_type") or ""
+        # CLIP-like models keep their two towers' configurations apart; SigLIP's text tower may also come alone.
+        self._dual = "text_config" in config or self._kind in _SIGLIP_TEXT
+        self.width = _dual_width(folder) if self._dual else config["hidden_size"]
         self._encoder = None
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
@@ -108,18 +105,38 @@ class _HuggingFaceText:
 
     def _load_dual(self):
         import torch
-        from transformers import AutoModel, AutoTokenizer
+        import transformers
 
-        tokenizer = AutoTokenizer.from_pretrained(self._folder)
-        model = AutoModel.from_pretrained(self._folder).eval()
-        length = model.config.text_config.max_position_embeddings
+        tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder)
+        if self._kind in _SIGLIP_TEXT:
+            model = getattr(transformers, _SIGLIP_TEXT[self._kind]).from_pretrained(self._folder).eval()
+            length, features = model.config.max_position_embeddings, model
+        else:
+            model = transformers.AutoModel.from_pretrained(self._folder).eval()
+            length, features = model.config.text_config.max_position_embeddings, model.get_text_features
+        siglip = self._kind.startswith("siglip")
 
         def encode(texts: list[str]) -> np.ndarray:
-            # SigLIP was trained on texts padded to its full length.
-            padding = "max_length" if model.config.model_type.startswith("siglip") else True
-            tokens = tokenizer(texts, padding=padding, truncation=True, max_length=length, return_tensors="pt")
+            # SigLIP was trained on texts in lower case, padded to its full length, and looks at the padding too.
+            tokens = tokenizer(
+                [text.lower() for text in texts] if siglip else texts,
+                padding="max_length" if siglip else True,
+                truncation=True,
+                max_length=length,
+                return_attention_mask=not siglip,
+                return_tensors="pt",
+            )
             with torch.inference_mode():
-                out = model.get_text_features(**tokens)
+                out = features(**tokens)
             return (out if isinstance(out, torch.Tensor) else out.pooler_output).float().numpy()
 
         return encode
+
+
+def _dual_width(folder: Path) -> int:
+    """The size of a CLIP-like model's text embeddings; configs on the hub leave out what is usual."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    text = getattr(config, "text_config", config)
+    return getattr(config, "projection_dim", None) or getattr(text, "projection_size", None) or text.hidden_size

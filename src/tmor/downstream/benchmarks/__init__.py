@@ -1,84 +1,85 @@
-"""Data sets with labels and a split: read, split, metric."""
+"""Data sets with labels: their official files, their splits, their metrics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from tmor.downstream.benchmarks import (
+    charades,
+    humanml3d,
+    jhmdb,
+    ntu_rgbd,
+    packed_sets,
+    penn_action,
+    pku_mmd,
+    toyota_smarthome,
+    tsu,
+    uav_human,
+)
+from tmor.downstream.benchmarks.protocol import Benchmark
 from tmor.errors import TmorError
-from tmor.skeleton.formats import read_packed
-from tmor.skeleton.tracks import Track
 
-TRAINING_PART = {
-    "penn_action": "is_train",
-    "utd_mhad_skeleton": "is_train_xsub",
-    "nw_ucla": "is_train_xview",
-    "jhmdb": "is_train[0]",
-    "bandai_namco": "not is_test_xstyle_suggested",
-    "kard": "is_train_xsub",
-    "florence3d": "is_train_xsub",
-    "sbu_interaction": "fold != 0",
-    "hdm05_11": "is_train_xsub",
-    "cad60": "subject != 4",
-}
-"""The split that is usual for a packed set of this name; READMEs and MODEL_CARD say which are official."""
-
-
-@dataclass(frozen=True, eq=False)
-class Benchmark:
-    """Labelled samples, split into a training and a test part.
-
-    Args:
-        name: the data set.
-        samples: the persons of each of the n samples; nobody is seen in none of them.
-        labels: (n,) int64 index into ``class_names``.
-        class_names: all classes.
-        train: (n,) bool; the others are the test part.
-        skipped: samples that were left out, counted by reason.
-    """
-
-    name: str
-    samples: tuple[tuple[Track, ...], ...]
-    labels: np.ndarray
-    class_names: tuple[str, ...]
-    train: np.ndarray
-    skipped: dict[str, int]
+BENCHMARKS: tuple[Benchmark, ...] = (
+    toyota_smarthome.BENCHMARK,
+    penn_action.BENCHMARK,
+    uav_human.BENCHMARK,
+    tsu.BENCHMARK,
+    charades.BENCHMARK,
+    ntu_rgbd.NTU_60,
+    ntu_rgbd.NTU_120,
+    pku_mmd.BENCHMARK,
+    jhmdb.BENCHMARK,
+    humanml3d.BENCHMARK,
+    packed_sets.UTD_MHAD,
+    packed_sets.NW_UCLA,
+    packed_sets.KARD,
+    packed_sets.FLORENCE_3D,
+    packed_sets.CAD_60,
+    packed_sets.SBU_INTERACTION,
+    packed_sets.HDM05_11,
+    packed_sets.BANDAI_NAMCO,
+    packed_sets.CMU_EVAL8,
+    packed_sets.MSRC_12,
+    packed_sets.GESTURE_PHASE,
+    packed_sets.CMU_86,
+)
 
 
-def read_benchmark(path: str | Path, *, part: str | None = None) -> Benchmark:
-    """A packed set as a benchmark.
-
-    Args:
-        path: a packed set with labels.
-        part: the training part (:meth:`tmor.skeleton.formats.PackedSet.part`); None = the usual one of a known set.
+def find_benchmark(name: str) -> Benchmark:
+    """A benchmark by name (dashes and underscores alike).
 
     Raises:
-        FormatError: the file is not a packed set.
-        TmorError: it has no labels, the split is not known, or a part has no samples.
+        TmorError: there is none of that name.
     """
-    packed = read_packed(path)
-    if packed.labels is None:
-        raise TmorError(f"{path}: has no labels; a benchmark needs array 'label' with 'class_names'")
-    part = part or TRAINING_PART.get(packed.name)
-    if part is None:
-        raise TmorError(
-            f"{path}: the training part of '{packed.name}' is not known; name it, for example --part is_train"
-        )
-    train = packed.part(part)
-    samples, kept, skipped = [], [], {}
-    for i in range(len(packed)):
-        tracks = tuple(t for t in packed.tracks(i) if t.missing_share < 1)
-        reason = "no label" if packed.labels[i] < 0 else None if tracks else "nobody is seen"
-        if reason:
-            skipped[reason] = skipped.get(reason, 0) + 1
-            continue
-        samples.append(tracks)
-        kept.append(i)
-    train = train[kept]
-    if not train.any() or train.all():
-        raise TmorError(
-            f"{path}: part '{part}' holds {int(train.sum())} of {len(train)} samples; expected some, not all"
-        )
-    return Benchmark(packed.name, tuple(samples), packed.labels[kept], packed.class_names, train, skipped)
+    found = _known(name)
+    if found is None:
+        raise TmorError(f"benchmark '{name}' is not known; expected one of {', '.join(b.name for b in BENCHMARKS)}")
+    return found
+
+
+def benchmark_of(path: Path) -> Benchmark | None:
+    """The benchmark whose packed set a file is, by its name; None = a set of one's own."""
+    return _known(path.stem)
+
+
+def packed_file(path: str | Path) -> Path:
+    """The packed set that a path means: an .npz, or the one in a folder that ``tmor prepare`` wrote.
+
+    Raises:
+        TmorError: a folder holds none, or several.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("*.npz"))
+    if len(files) != 1:
+        raise TmorError(f"{path}: holds {len(files)} .npz files; expected a folder that tmor prepare wrote, with one")
+    return files[0]
+
+
+def _known(name: str) -> Benchmark | None:
+    name = name.replace("_", "-")
+    for benchmark in BENCHMARKS:
+        if name in (benchmark.name, *(other.replace("_", "-") for other in benchmark.also)):
+            return benchmark
+    return None

@@ -22,6 +22,8 @@ array              shape                 meaning
 ``tags``           (m, 2 | 3)            optional, int: (sequence, frame within the sequence[, class]) of point events
 ``segments``       (m, 4)                optional, int: (sequence, class, start, end), frames within the sequence, end
                                          exclusive
+``segments_s``     (m, 4)                optional, float: the same with start and end in seconds, where whole frames
+                                         would not do; they may overlap
 ``frame_label*``   (f,)                  optional, int: class of each frame, -1 = none; one such array. The names of
                                          ``frame_label_x`` are in ``class_names``, or else in ``class_names_x``
 ``X_names``        (any,)                optional, str: what the numbers in array ``X`` stand for (not read)
@@ -51,7 +53,7 @@ _log = logging.getLogger("tmor")
 
 _KNOWN = {
     *("joints", "joints_milli", "offsets", "joint_names", "edges", "layout", "fps", "label", "class_names"),
-    *("visible", "tracked", "timestamp_ms", "tags", "tag_columns", "segments", "segment_columns"),
+    *("visible", "tracked", "timestamp_ms", "tags", "tag_columns", "segments", "segment_columns", "segments_s"),
 }
 
 
@@ -71,6 +73,7 @@ class PackedSet:
         tags: (m, 2 | 3) int64: sequence, frame counted from the start of the sequence, and class if there is a
             third column (else it is the sequence's label); point events in untrimmed recordings.
         segments: (m, 4) int64: sequence, class, start, end (exclusive), frames counted from the start of the sequence.
+        segments_s: (m, 4) float64: sequence, class, start, end in seconds from the start of the sequence.
         frame_labels: (frames,) int64, -1 = none.
         times_s: (frames,) float64 seconds, where the frames come at irregular times.
         columns: every other array with one entry per sequence.
@@ -86,6 +89,7 @@ class PackedSet:
     class_names: tuple[str, ...]
     tags: np.ndarray | None
     segments: np.ndarray | None
+    segments_s: np.ndarray | None
     frame_labels: np.ndarray | None
     times_s: np.ndarray | None
     columns: dict[str, np.ndarray]
@@ -239,6 +243,7 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> PackedSet:
         class_names=class_names,
         tags=tags,
         segments=segments,
+        segments_s=_segments_s(path, arrays, sequences=n, classes=k),
         frame_labels=frame_labels,
         times_s=_times(path, arrays, offsets),
         columns=columns,
@@ -445,6 +450,32 @@ def _rows(path: Path, arrays: Mapping[str, np.ndarray], key: str, widths: tuple[
             f"{path}: {key} has shape {array.shape} and type {array.dtype}; expected (any, {width}) integers"
         )
     return array.astype(np.int64)
+
+
+def _segments_s(
+    path: Path, arrays: Mapping[str, np.ndarray], *, sequences: int, classes: int | None
+) -> np.ndarray | None:
+    if "segments_s" not in arrays:
+        return None
+    rows = arrays["segments_s"]
+    if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "fiu" or not np.isfinite(rows).all():
+        raise FormatError(
+            f"{path}: segments_s has shape {rows.shape} and type {rows.dtype}; expected (any, 4) finite numbers"
+        )
+    partial = np.flatnonzero((rows[:, :2] % 1 != 0).any(axis=1))
+    if len(partial):
+        sequence, label = rows[partial[0], :2]
+        raise FormatError(
+            f"{path}: segments_s row {partial[0]} is of sequence {sequence:g} and class {label:g}; "
+            "expected whole numbers"
+        )
+    _check_range(path, "segments_s, sequence column,", rows[:, 0], 0, sequences, "offsets")
+    _check_range(path, "segments_s, class column,", rows[:, 1], 0, classes, "class_names")
+    bad = np.flatnonzero((rows[:, 2] < 0) | (rows[:, 3] <= rows[:, 2]))
+    if len(bad):
+        start, end = rows[bad[0], 2:]
+        raise FormatError(f"{path}: segments_s row {bad[0]} runs from {start:g} to {end:g} s; expected start < end")
+    return rows.astype(np.float64)
 
 
 def _check_shape(path: Path, arrays: Mapping[str, np.ndarray], key: str, shape: tuple[int, ...]) -> None:

@@ -112,6 +112,7 @@ def read_pyskl_set(path: str | Path, *, layout: str | Layout | None = None) -> P
         class_names=(),
         tags=None,
         segments=None,
+        segments_s=None,
         frame_labels=None,
         times_s=None,
         columns=columns,

@@ -1,0 +1,115 @@
+"""A packed set read for classification: its labelled samples, and the folds of a protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, by_flag
+from tmor.errors import TmorError
+from tmor.skeleton.formats import read_packed
+from tmor.skeleton.tracks import Track
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSet:
+    """Labelled samples and how they are divided.
+
+    Args:
+        name: the data set.
+        protocol: the name of the protocol.
+        samples: the persons of each of the n samples; nobody is seen in none of them.
+        labels: (n,) int64 index into ``class_names``.
+        class_names: the classes that take part.
+        folds: divisions of the n samples into a training and a test part.
+        skipped: samples that were left out, counted by reason.
+        metric: the protocol's measure of classification.
+        unseen: indices of the classes that zero-shot training may not show.
+        published: figures of others.
+    """
+
+    name: str
+    protocol: str
+    samples: tuple[tuple[Track, ...], ...]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    folds: tuple[Fold, ...]
+    skipped: dict[str, int]
+    metric: Literal["top1", "mean_class", "frame_map", "localisation"] = "top1"
+    unseen: tuple[int, ...] = ()
+    published: tuple[Published, ...] = ()
+
+    def validation(self, seed: int) -> LabelledSet:
+        """The training parts alone, every other sample of each class (in seeded order) being held out as test part."""
+        folds = []
+        for fold in self.folds:
+            rows = np.random.default_rng(seed).permutation(np.flatnonzero(fold.train))
+            by_class = rows[np.argsort(self.labels[rows], kind="stable")]
+            rank = np.concatenate([np.arange(n) for n in np.bincount(self.labels[by_class]) if n])
+            train, test = np.zeros_like(fold.train), np.zeros_like(fold.test)
+            train[by_class[rank % 2 == 0]], test[by_class[rank % 2 == 1]] = True, True
+            folds.append(Fold(fold.name, train, test))
+        return replace(self, folds=tuple(folds))
+
+
+def read_labelled(path: str | Path, protocol: Protocol | None = None, *, part: str | None = None) -> LabelledSet:
+    """A packed set with the folds of a protocol.
+
+    Args:
+        path: a packed set with labels.
+        protocol: of a benchmark; or None, and
+        part: the training part of a set of one's own (:meth:`tmor.skeleton.formats.PackedSet.part`); the rest is the
+            test part.
+
+    Raises:
+        FormatError: the file is not a packed set.
+        TmorError: it has no labels or lacks a class of the protocol, or a fold has no samples on one side.
+    """
+    packed = read_packed(path)
+    if packed.labels is None or not packed.class_names:
+        raise TmorError(f"{path}: has no labels; classification needs array 'label' with 'class_names'")
+    if protocol is None:
+        if part is None:
+            raise TmorError(f"{path}: how '{packed.name}' is split is not known; name its training part with --part")
+        protocol = Protocol(part, by_flag(part))
+    folds = protocol.folds(packed)
+    used = np.any([fold.train | fold.test for fold in folds], axis=0)
+    names = protocol.classes or packed.class_names
+    absent = {*names, *protocol.unseen} - set(packed.class_names)
+    if absent:
+        raise TmorError(f"{path}: lacks class {', '.join(sorted(absent))}, which protocol {protocol.name} has")
+    new_label = {packed.class_names.index(name): k for k, name in enumerate(names)}
+    samples, labels, kept, skipped = [], [], [], {}
+    for i in np.flatnonzero(used).tolist():
+        label = int(packed.labels[i])
+        tracks = tuple(t for t in packed.tracks(i) if t.missing_share < 1)
+        reason = None if tracks else "nobody is seen"
+        reason = "no label" if label < 0 else "class is not in the protocol" if label not in new_label else reason
+        if reason:
+            skipped[reason] = skipped.get(reason, 0) + 1
+            continue
+        samples.append(tracks)
+        labels.append(new_label[label])
+        kept.append(i)
+    own = [Fold(fold.name, fold.train[kept], fold.test[kept]) for fold in folds]
+    for fold in own:
+        if not fold.train.any() or not fold.test.any():
+            raise TmorError(
+                f"{path}: fold '{fold.name}' of protocol {protocol.name} has {int(fold.train.sum())} training and "
+                f"{int(fold.test.sum())} test samples; expected some of each"
+            )
+    return LabelledSet(
+        name=packed.name,
+        protocol=protocol.name,
+        samples=tuple(samples),
+        labels=np.array(labels, dtype=np.int64),
+        class_names=tuple(names),
+        folds=tuple(own),
+        skipped=skipped,
+        metric=protocol.metric,
+        unseen=tuple(names.index(name) for name in protocol.unseen),
+        published=protocol.published,
+    )

@@ -1,0 +1,448 @@
+"""Frame-wise temporal detection: what happens at each moment of a long recording (METHOD section 7).
+
+Moments are those of :meth:`tmor.model.model.Model.frame_features`, four frames apart. Several classes may hold at one
+moment. Everything but the training of heads runs in memory that does not grow with a window's surroundings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from tmor.config import Augmentation
+from tmor.downstream.benchmarks.protocol import Fold
+from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet
+from tmor.downstream.classify import from_scratch
+from tmor.downstream.metrics import (
+    charades_localisation,
+    charades_points,
+    edit_score,
+    event_map,
+    frame_map,
+    frame_truth,
+    tag_f_score,
+)
+from tmor.errors import TmorError
+from tmor.model.frame_head import FrameHead
+from tmor.model.model import Model
+from tmor.posecap.triplets import Triplet
+from tmor.pretrain.clips import Clips
+from tmor.pretrain.sampling import step_generator
+from tmor.skeleton.normalize import to_bones
+
+Head = Literal["text", "linear", "tcn", "finetune", "scratch"]
+HEADS: tuple[Head, ...] = ("text", "linear", "tcn", "finetune", "scratch")
+
+_TAG_REACH_S = 0.3
+_WINDOW, _STRIDE = 64, 4
+_VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=1.0)
+_LAYERS = 5
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameScores:
+    """Scores over time of one recording.
+
+    Args:
+        times_s: (m,) seconds, evenly spaced.
+        scores: (m, classes) in [0, 1].
+    """
+
+    times_s: np.ndarray
+    scores: np.ndarray
+
+    def at(self, times_s: np.ndarray) -> np.ndarray:
+        """(n, classes) scores at other times, interpolated; before the first and after the last they are held."""
+        columns = [np.interp(times_s, self.times_s, column) for column in self.scores.T]
+        return np.stack(columns, axis=1)
+
+    def segments(
+        self, *, high: float = 0.5, low: float = 0.35, shortest_s: float = 0.3
+    ) -> list[tuple[int, float, float, float]]:
+        """Stretches in which a class's score stays above ``low`` and reaches ``high`` (hysteresis).
+
+        Returns:
+            (class, start, end, mean score), seconds; those shorter than ``shortest_s`` are left out.
+        """
+        step = _step(self.times_s)
+        found = []
+        for k in range(self.scores.shape[1]):
+            above = np.concatenate([[False], self.scores[:, k] > low, [False]])
+            edges = np.flatnonzero(np.diff(above.astype(np.int8)))
+            for a, b in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+                own = self.scores[a:b, k]
+                if own.max() >= high and (b - a) * step >= shortest_s:
+                    start = float(self.times_s[a] - step / 2)
+                    found.append((k, max(0.0, start), start + (b - a) * step, float(own.mean())))
+        return found
+
+    def moments(self, threshold: np.ndarray, *, apart_s: float = 1.0) -> list[tuple[int, float]]:
+        """Local maxima of each class's score above its threshold, the highest first, at least ``apart_s`` apart.
+
+        Args:
+            threshold: (classes,).
+
+        Returns:
+            (class, seconds); the time is refined by a parabola through the maximum and its neighbours.
+        """
+        step, found = _step(self.times_s), []
+        for k in range(self.scores.shape[1]):
+            s = np.concatenate([[-1.0], self.scores[:, k], [-1.0]])
+            peaks = np.flatnonzero((s[1:-1] >= s[:-2]) & (s[1:-1] > s[2:]) & (s[1:-1] > threshold[k]))
+            taken: list[float] = []
+            for i in peaks[np.argsort(-self.scores[peaks, k], kind="stable")].tolist():
+                before, here, after = (
+                    self.scores[max(i - 1, 0), k],
+                    self.scores[i, k],
+                    self.scores[min(i + 1, len(s) - 3), k],
+                )
+                bend = before - 2 * here + after
+                shift = float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5)) if bend < 0 else 0.0
+                time = float(np.clip(self.times_s[i] + shift * step, self.times_s[0], self.times_s[-1]))
+                if all(abs(time - other) >= apart_s for other in taken):
+                    taken.append(time)
+                    found.append((k, time))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """Figures, and what they come from.
+
+    Args:
+        result: plain values, as :func:`evaluate_detection` says.
+        class_names: of the columns of ``scores``.
+        scores: of the test recordings by id, by the last head with the first seed.
+    """
+
+    result: dict[str, Any]
+    class_names: tuple[str, ...]
+    scores: dict[str, FrameScores]
+
+    def segments(self) -> dict[str, list[dict[str, Any]]]:
+        """What happens when in each recording, as plain values for JSON."""
+        return {
+            id: [
+                {"start_s": round(start, 3), "end_s": round(end, 3), "label": self.class_names[k], "score": round(s, 4)}
+                for k, start, end, s in sorted(own.segments(), key=lambda segment: segment[1])
+            ]
+            for id, own in self.scores.items()
+        }
+
+
+def train_head(
+    features: Sequence[np.ndarray], targets: Sequence[np.ndarray], *, layers: int, steps: int = 1000, seed: int = 0
+) -> FrameHead:
+    """Train a head on frozen features of recordings, with binary cross-entropy over moments and classes.
+
+    Args:
+        features: (m, d) per recording.
+        targets: (m, classes) bool per recording.
+        layers: of :class:`tmor.model.frame_head.FrameHead`.
+    """
+    torch.manual_seed(seed)
+    head = FrameHead(features[0].shape[1], targets[0].shape[1], layers=layers)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    generator = step_generator(seed, 4)
+    lengths = torch.tensor([len(x) for x in features])
+    size = int(min(128, lengths.max()))
+    for _ in range(steps):
+        # Long recordings come as often as they are long.
+        chosen = torch.multinomial(lengths.float(), 16, replacement=True, generator=generator)
+        x, y, known = (torch.zeros(16, size, width) for width in (features[0].shape[1], targets[0].shape[1], 1))
+        for row, i in enumerate(chosen.tolist()):
+            start = int(torch.randint(max(1, len(features[i]) - size + 1), (1,), generator=generator))
+            part = slice(start, start + size)
+            n = len(features[i][part])
+            x[row, :n], y[row, :n] = torch.from_numpy(features[i][part]), torch.from_numpy(targets[i][part]).float()
+            known[row, :n] = 1
+        losses = F.binary_cross_entropy_with_logits(head(x), y, reduction="none")
+        loss = (losses * known).sum() / (known.sum() * y.shape[2])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return head.eval()
+
+
+def train_encoder(
+    model: Model,
+    recordings: Sequence[Recording],
+    classes: int,
+    *,
+    epochs: int = 15,
+    batch: int = 16,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+    progress: Progress = lambda what, done, total: None,
+) -> tuple[Model, FrameHead]:
+    """Train an encoder and a linear frame head together, on windows of 64 frames.
+
+    Args:
+        model: where to start from; it is left as it is.
+    """
+    torch.manual_seed(seed)
+    tuned = Model(model.spec)
+    tuned.load_state_dict(model.state_dict())
+    head = FrameHead(tuned.encoder.features, classes, layers=0)
+    windows, targets = [], []
+    for recording in recordings:
+        fps = recording.track.fps
+        assert fps is not None
+        hop = max(1, round(_WINDOW / 2 * fps / model.spec.fps))
+        size = 2 * hop
+        for start in range(0, max(1, len(recording.track) - hop), hop):
+            part = recording.track.frames(start, min(start + size, len(recording.track)))
+            if part.missing_share < 1:
+                windows.append(Triplet("", "", part))
+                times = start / fps + np.arange(0, _WINDOW, _STRIDE) / model.spec.fps
+                targets.append(_targets(recording, times, classes))
+    clips = Clips.from_triplets(windows, fps=model.spec.fps)
+    y = torch.from_numpy(np.stack(targets)).float()
+    # What a shorter last window lacks is not stretched, but held.
+    frames = torch.full((len(clips),), _WINDOW)
+    known = (torch.arange(0, _WINDOW, _STRIDE) < torch.minimum(frames, clips.lengths)[:, None]).float()[..., None]
+    optimizer = torch.optim.AdamW(
+        [*tuned.encoder.parameters(), *head.parameters()], lr=learning_rate, weight_decay=0.05
+    )
+    total = epochs * -(-len(clips) // batch)
+    # A tenth and a little: where its rise is exactly one step, OneCycleLR divides by zero.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=total, pct_start=0.1 + 1e-9)
+    step = 0
+    for epoch in range(epochs):
+        generator = step_generator(seed, 5, epoch)
+        tuned.train()
+        head.train()
+        for ids in torch.randperm(len(clips), generator=generator).split(batch):
+            progress("training the encoder", step, total)
+            step += 1
+            never = torch.zeros(len(ids), dtype=torch.bool)
+            x = clips.held(ids, never, frames=_WINDOW, settings=_VARIED, generator=generator)
+            x = to_bones(x) if model.spec.stream == "bone" else x
+            logits = head(tuned.encoder.frames(tuned.alone(x)))
+            losses = F.binary_cross_entropy_with_logits(logits, y[ids], reduction="none") * known[ids]
+            loss = losses.sum() / (known[ids].sum() * classes).clamp(min=1)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return tuned.eval(), head.eval()
+
+
+def evaluate_detection(
+    model: Model,
+    data: UntrimmedSet,
+    *,
+    heads: Sequence[Head] = ("text", "linear", "tcn"),
+    seeds: Sequence[int] = (0,),
+    share: float = 1.0,
+    epochs: int = 15,
+    progress: Progress = lambda what, done, total: None,
+) -> Detection:
+    """Train heads on the training recordings of each fold and measure them on its test recordings.
+
+    Args:
+        heads: text: no training at all; linear and tcn (dilated temporal convolutions) on the frozen encoder; finetune
+            trains encoder and linear head together, scratch the same from random weights.
+        share: of the training recordings that is used (at least one).
+        epochs: of finetune and scratch.
+
+    Returns:
+        In ``result``: model, benchmark, protocol, sizes, seeds, date, and under ``detect`` per head the measures
+        ``{"mean", "std"}`` over folds and seeds. For segments: frame-mAP in both means, event-mAP at IoU 0.5 over
+        actions and over videos, edit score, in percent; for Charades its localisation mAP as well. For tags: precision,
+        recall and F within 333 ms in percent, and the mean latency of found tags in ms; each class's threshold is
+        chosen on a quarter of the training recordings that trains nothing.
+    """
+    for head in heads:
+        if head not in HEADS:
+            raise TmorError(f"head is '{head}'; expected one of {', '.join(HEADS)}")
+    if not 0 < share <= 1:
+        raise TmorError(f"share is {share}; expected a number above 0, at most 1")
+    frozen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    if set(heads) & {"text", "linear", "tcn"}:
+        for i, recording in enumerate(data.recordings):
+            progress(f"{data.name}: features", i, len(data.recordings))
+            frozen[i] = model.frame_features(recording.track)
+    found: dict[str, Any] = {}
+    scores: dict[str, FrameScores] = {}
+    for head in heads:
+        rows, scores = [], {}
+        for seed in seeds:
+            run = _Run(model, data, head, seed, share, epochs, frozen, progress)
+            found_by_fold = [run.fold(fold) for fold in data.folds]
+            rows.append([measures for measures, _ in found_by_fold])
+            for _, own in found_by_fold:
+                scores = own | scores
+            if head == "text":
+                break
+        found[head] = {name: _measure([[fold[name] for fold in folds] for folds in rows]) for name in rows[0][0]}
+    result = {
+        "model": model.spec.name,
+        "trained": {k: model.spec.training.get(k) for k in ("date", "clips", "sources")},
+        "benchmark": data.name,
+        "protocol": data.protocol,
+        "part": "test",
+        "folds": len(data.folds),
+        "recordings": len(data.recordings),
+        "hours": sum(len(r.track) / (r.track.fps or 30.0) for r in data.recordings) / 3600,
+        "skipped": data.skipped,
+        "classes": len(data.class_names),
+        "share": share,
+        "seeds": list(seeds),
+        "date": date.today().isoformat(),
+        "published": [[p.method, p.measure, p.value] for p in data.published],
+        "detect": found,
+    }
+    return Detection(result, data.class_names, scores)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    model: Model
+    data: UntrimmedSet
+    head: Head
+    seed: int
+    share: float
+    epochs: int
+    frozen: dict[int, tuple[np.ndarray, np.ndarray]]
+    progress: Progress
+
+    def fold(self, fold: Fold) -> tuple[dict[str, float], dict[str, FrameScores]]:
+        """The measures of a fold, and the scores of its test recordings by id."""
+        rng = np.random.default_rng(self.seed)
+        train = rng.permutation(np.flatnonzero(fold.train))
+        train = train[: max(1, round(self.share * len(train)))]
+        test = np.flatnonzero(fold.test)
+        held = train[: len(train) // 4] if self.data.has_tags else train[:0]
+        scorer = self._scorer(train[len(held) :])
+        found = [scorer(int(i)) for i in test]
+        by_id = {self.data.recordings[i].id: own for i, own in zip(test, found, strict=True)}
+        if not self.data.has_tags:
+            return _segment_measures(self.data, test, found), by_id
+        threshold = _thresholds(self.data, held, [scorer(int(i)) for i in held])
+        moments = [own.moments(threshold) for own in found]
+        result = tag_f_score([list(self.data.recordings[i].tags) for i in test], moments)
+        return {
+            "f_score": result["f"],
+            "precision": result["precision"],
+            "recall": result["recall"],
+            "latency_ms": 1000 * result["latency_s"],
+        }, by_id
+
+    def _scorer(self, train: np.ndarray) -> Callable[[int], FrameScores]:
+        """Train on recordings; the answer scores any recording by its index."""
+        data, k = self.data, len(self.data.class_names)
+        if self.head == "text":
+            texts = self.model.project_labels(data.class_names)
+
+            def by_text(i: int) -> FrameScores:
+                logits = self.model.project(self.frozen[i][0]) @ texts.T / self.model.spec.temperature
+                return FrameScores(self.frozen[i][1], torch.from_numpy(logits).softmax(dim=1).numpy())
+
+            return by_text
+        if self.head in ("linear", "tcn"):
+            head = train_head(
+                [self.frozen[i][0] for i in train],
+                [_targets(data.recordings[i], self.frozen[i][1], k) for i in train],
+                layers=_LAYERS if self.head == "tcn" else 0,
+                seed=self.seed,
+            )
+            return lambda i: FrameScores(self.frozen[i][1], _apply(head, self.frozen[i][0]))
+        start = self.model if self.head == "finetune" else from_scratch(self.model, seed=self.seed)
+        tuned, head = train_encoder(
+            start,
+            [data.recordings[i] for i in train],
+            k,
+            epochs=self.epochs,
+            seed=self.seed,
+            progress=self.progress,
+        )
+
+        def by_encoder(i: int) -> FrameScores:
+            features, times = tuned.frame_features(data.recordings[i].track)
+            return FrameScores(times, _apply(head, features))
+
+        return by_encoder
+
+
+def _apply(head: FrameHead, features: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return head(torch.from_numpy(features)[None])[0].sigmoid().numpy()
+
+
+def _targets(recording: Recording, times_s: np.ndarray, classes: int) -> np.ndarray:
+    """(m, classes) bool: within a segment, or within 0.3 s of a tag."""
+    segments = list(recording.segments) + [(k, t - _TAG_REACH_S, t + _TAG_REACH_S) for k, t in recording.tags]
+    return frame_truth(segments, times_s, classes, bounds="inclusive")
+
+
+def _step(times_s: np.ndarray) -> float:
+    return float(times_s[1] - times_s[0]) if len(times_s) > 1 else 4 / 15
+
+
+def _segment_measures(data: UntrimmedSet, test: np.ndarray, scores: Sequence[FrameScores]) -> dict[str, float]:
+    k = len(data.class_names)
+    recordings = [data.recordings[i] for i in test]
+    truths, dense, edits = [], [], []
+    for recording, own in zip(recordings, scores, strict=True):
+        # To the resolution of the truth first.
+        fps = recording.track.fps
+        assert fps is not None
+        times = np.arange(len(recording.track)) / fps
+        truth = frame_truth(recording.segments, times, k, bounds="strict")
+        spread = own.at(times)
+        truths.append(truth)
+        dense.append(spread)
+        edits.append(edit_score(_single(truth.astype(float)), _single(spread), background=(k,)))
+    frames = frame_map(np.concatenate(truths), np.concatenate(dense))
+    events = event_map([list(r.segments) for r in recordings], [s.segments() for s in scores], classes=k, iou=0.5)
+    measures = {
+        "frame_map": frames["plain"],
+        "frame_map_authors": frames["authors"],
+        "event_map": events["action"],
+        "event_map_videos": events["video"],
+        "edit": float(np.nanmean(edits)),
+    }
+    if data.metric == "localisation":
+        lengths = [_duration(recording) for recording in recordings]
+        at_points = np.stack([own.at(charades_points(s)) for own, s in zip(scores, lengths, strict=True)])
+        found = charades_localisation([list(r.segments) for r in recordings], lengths, at_points)
+        measures |= {"localisation": found["plain"]}
+    return measures
+
+
+def _duration(recording: Recording) -> float:
+    return recording.duration_s or len(recording.track) / (recording.track.fps or 30.0)
+
+
+def _single(scores: np.ndarray) -> np.ndarray:
+    """(frames,) the best class, or the number of classes where none reaches one half."""
+    return np.where(scores.max(axis=1) >= 0.5, scores.argmax(axis=1), scores.shape[1])
+
+
+def _thresholds(data: UntrimmedSet, rows: np.ndarray, scores: Sequence[FrameScores]) -> np.ndarray:
+    """(classes,) each class's threshold with the best F on recordings that trained nothing."""
+    k = len(data.class_names)
+    grid = np.linspace(0.05, 0.9, 18)
+    tags = [list(data.recordings[i].tags) for i in rows]
+    best = np.full((len(grid), k), -1.0)
+    for n, value in enumerate(grid):
+        found = tag_f_score(tags, [s.moments(np.full(k, value)) for s in scores])["per_class"]
+        for c, measures in found.items():
+            best[n, c] = np.nan_to_num(measures["f"], nan=-1.0)
+    return np.where(best.max(axis=0) >= 0, grid[best.argmax(axis=0)], 0.5)
+
+
+def _measure(rows: Sequence[Sequence[float]]) -> dict[str, float | None]:
+    means = [float(np.nanmean(folds)) for folds in rows]
+    return {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1)) if len(means) > 1 else None}

@@ -1,0 +1,391 @@
+"""Detection: scores over time become segments and moments as worked out by hand; heads learn and are measured."""
+
+import math
+import warnings
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import tmor.model.model
+from tmor.downstream import detect
+from tmor.downstream.benchmarks.labelled import LabelledSet
+from tmor.downstream.benchmarks.protocol import Fold, Published
+from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet, joined
+from tmor.downstream.detect import HEADS, FrameScores, evaluate_detection, train_encoder, train_head
+from tmor.downstream.metrics import frame_truth
+from tmor.downstream.tables import result_rows
+from tmor.errors import TmorError
+from tmor.model.model import Model, ModelSpec
+from tmor.model.unik import UnikShape
+from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.sample import sample_track
+from tmor.skeleton.tracks import Track
+
+TINY = ModelSpec(
+    *("tiny", UnikShape((8, 8), (2, 2))),
+    **{"clip_frames": 8, "width": 4, "teacher_width": 12, "teacher_hash": "letters", "views_deg": (0.0,)},
+)
+ACTIONS = ("walk", "clap", "squat")
+
+
+class Teacher:
+    """Counts letters: every text of other letters means something else."""
+
+    name, hash, width = "offline", "letters", 12
+
+    def encode(self, texts):
+        rows = np.array([[1 + text.count(letter) for letter in "aeioulrstndh"] for text in texts], np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(autouse=True)
+def _offline_and_quick(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tmor.model.model, "load_text_teacher", lambda name: Teacher())
+    monkeypatch.setattr(detect, "train_head", lambda *args, **options: train_head(*args, **{**options, "steps": 10}))
+    torch.manual_seed(0)
+
+
+def scores(*columns: list[float], step: float = 0.25, start: float = 0.0) -> FrameScores:
+    return FrameScores(start + step * np.arange(len(columns[0])), np.array(columns, dtype=float).T)
+
+
+# --- segments and moments --------------------------------------------------------------------------------------------
+
+
+def test_a_segment_reaches_the_high_threshold_and_lasts_while_above_the_low_one():
+    #                0    1    2    3    4    5    6    7    8    9
+    found = scores([0.0, 0.4, 0.6, 0.4, 0.2, 0.4, 0.4, 0.0, 0.9, 0.8]).segments(high=0.5, low=0.3, shortest_s=0.3)
+    # Steps 1-3; 5 and 6 never reach 0.5; 8 and 9. Each step stands for the time half-way to its neighbours.
+    assert found == [
+        (0, pytest.approx(0.125), pytest.approx(0.875), pytest.approx(1.4 / 3)),
+        (0, pytest.approx(1.875), pytest.approx(2.375), pytest.approx(0.85)),
+    ]
+
+
+def test_segments_of_classes_may_overlap_and_short_ones_are_left_out():
+    found = scores([0.9, 0.9, 0.9, 0.0], [0.0, 0.9, 0.9, 0.9], [0.0, 0.0, 0.9, 0.0]).segments(shortest_s=0.5)
+    assert [(k, round(start, 3), round(end, 3)) for k, start, end, _ in found] == [(0, 0.0, 0.625), (1, 0.125, 0.875)]
+    assert scores([0.35, 0.35], step=1.0).segments() == [], "at the low threshold is not above it"
+    assert len(scores([0.5, 0.35], step=1.0).segments()) == 1, "at the high threshold is reaching it"
+    assert scores([0.0, 0.0]).segments() == []
+
+
+def test_a_segment_of_a_later_recording_keeps_its_times():
+    ((_, start, end, _),) = scores([0.0, 0.9, 0.9, 0.0], start=10.0).segments()
+    assert (start, end) == (10.125, 10.625)
+
+
+def test_moments_are_refined_by_a_parabola():
+    # A parabola with its top at 2.3 steps.
+    top = 0.8 - 0.05 * (np.arange(6) - 2.3) ** 2
+    ((k, time),) = scores(list(top)).moments(np.array([0.5]))
+    assert (k, time) == (0, pytest.approx(2.3 * 0.25))
+    assert scores([0.1, 0.6, 0.6, 0.1]).moments(np.array([0.5])) == [(0, pytest.approx(1.5 * 0.25))], "a plateau"
+    assert scores([0.9, 0.1, 0.1]).moments(np.array([0.5])) == [(0, 0.0)], "none before the beginning"
+    assert scores([0.1, 0.1, 0.9]).moments(np.array([0.5])) == [(0, 0.5)]
+
+
+def test_moments_lie_above_their_class_s_threshold():
+    found = scores([0.0, 0.4, 0.0, 0.6, 0.0], [0.0, 0.4, 0.0, 0.6, 0.0])
+    assert found.moments(np.array([0.5, 0.3]), apart_s=0.0) == [(0, 0.75), (1, 0.75), (1, 0.25)]
+    assert found.moments(np.array([0.6, 0.7]), apart_s=0.0) == []
+
+
+def test_of_moments_less_than_a_second_apart_the_highest_stays():
+    own = [0.0, 0.6, 0.0, 0.9, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0, 0.0, 0.8, 0.0]
+    times = [time for _, time in scores(own).moments(np.array([0.5]))]
+    assert times == [0.75, 2.75], "0.25 and 1.25 are half a second from 0.75"
+    assert len(scores(own).moments(np.array([0.5]), apart_s=0.5)) == 4, "just as far as they must be"
+
+
+# --- heads -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_linear_head_learns_what_a_moment_shows_and_only_convolutions_what_came_before():
+    rng = np.random.default_rng(0)
+    features = [rng.normal(size=(length, 4)).astype(np.float32) for length in (60, 20)]
+    truth = [np.stack([x[:, 0] > 0, np.roll(x[:, 1], 1) > 0], axis=1) for x in features]
+    right = []
+    for layers, steps in ((0, 600), (1, 100)):
+        head = train_head(features, truth, layers=layers, steps=steps)
+        assert not head.training
+        with torch.inference_mode():
+            said = [head(torch.from_numpy(x)[None])[0].numpy() > 0 for x in features]
+        right.append(np.concatenate([a[1:] == b[1:] for a, b in zip(said, truth, strict=True)]).mean(axis=0))
+    (now, before), both = right
+    assert now > 0.85
+    assert before < 0.65
+    assert (both > 0.95).all()
+
+
+def test_heads_repeat_under_their_seed():
+    x, y = [np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)], [np.arange(30)[:, None] % 2 == 0]
+
+    def weights(seed):
+        return torch.cat([p.flatten() for p in train_head(x, y, layers=1, steps=5, seed=seed).parameters()])
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
+
+
+def recordings(count: int = 2, seconds: float = 10.0) -> list[Recording]:
+    """Somebody who squats (class 0) in the middle third, and else stands."""
+    found = []
+    for n in range(count):
+        squat = sample_track("squat", body=n % 4, seed=n)
+        still = np.repeat(np.array(squat.keypoints[:1]), round(seconds * 10), axis=0)
+        middle = np.array(squat.keypoints)[np.arange(round(seconds * 10)) % len(squat)]
+        points = np.concatenate([still, middle, still])
+        track = Track(points, UNIK17, 30.0, id=str(n))
+        found.append(Recording(str(n), track, ((0, seconds / 3, 2 * seconds / 3),), ((0, seconds / 2),)))
+    return found
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TINY,
+        replace(TINY, stream="bone"),
+        replace(TINY, shape=UnikShape((8, 8), (2, 2), persons=2), width=0),
+    ],
+    ids=["joint", "bone", "person slots"],
+)
+def test_an_encoder_and_a_head_train_together_and_leave_their_start_alone(spec, monkeypatch):
+    bones = Counter()
+    original = detect.to_bones
+    monkeypatch.setattr(detect, "to_bones", lambda x: (bones.update(["seen"]), original(x))[1])
+    model = Model(spec)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    tuned, head = train_encoder(model, recordings(), 1, epochs=1)
+    assert (tuned.training, head.training) == (False, False)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert any(not torch.equal(before[name], tensor) for name, tensor in tuned.state_dict().items())
+    assert bool(bones) == (spec.stream == "bone")
+    with torch.inference_mode():
+        features, times = tuned.frame_features(recordings()[0].track)
+        assert head(torch.from_numpy(features)[None]).shape == (1, len(times), 1)
+
+
+@pytest.mark.parametrize("epochs", [1, 5, 10])
+def test_an_encoder_trains_for_any_number_of_steps(epochs):
+    told = []
+    train_encoder(Model(TINY), recordings(1, 6.0), 1, epochs=epochs, batch=3, progress=lambda *args: told.append(args))
+    assert [done for _, done, _ in told] == list(range(told[0][2]))
+    assert told[0][2] % epochs == 0
+
+
+# --- evaluation ------------------------------------------------------------------------------------------------------
+
+SEGMENT_MEASURES = {"frame_map", "frame_map_authors", "event_map", "event_map_videos", "edit"}
+TAG_MEASURES = {"f_score", "precision", "recall", "latency_ms"}
+
+
+@pytest.fixture(scope="module")
+def labelled() -> LabelledSet:
+    actions = [a for _ in range(8) for a in range(len(ACTIONS))]
+    tracks = tuple((sample_track(ACTIONS[a], body=n % 4, style=n % 3, seed=n),) for n, a in enumerate(actions))
+    train = np.arange(24) < 16
+    return LabelledSet("toy", "halves", tracks, np.array(actions), ACTIONS, (Fold("halves", train, ~train),), {"x": 1})
+
+
+@pytest.fixture
+def data(labelled) -> UntrimmedSet:
+    """Four training and two test recordings of four clips each."""
+    return joined(labelled, clips=4)
+
+
+@pytest.fixture
+def tagged(data) -> UntrimmedSet:
+    """The same with a tag in the middle of each segment, of one class fewer."""
+    own = [
+        replace(r, segments=(), tags=tuple((k, (a + b) / 2) for k, a, b in r.segments if k < 2))
+        for r in data.recordings
+    ]
+    return replace(data, recordings=tuple(own), class_names=ACTIONS[:2])
+
+
+def test_recordings_are_joined_from_samples_of_one_part(data, labelled):
+    assert [len(r.segments) for r in data.recordings] == [4] * 6
+    assert data.folds[0].train.tolist() == [True] * 4 + [False] * 2
+    for part, rows in ((slice(0, 4), slice(0, 16)), (slice(4, 6), slice(16, 24))):
+        shown = Counter(k for r in data.recordings[part] for k, _, _ in r.segments)
+        assert shown == Counter(labelled.labels[rows].tolist())
+    for recording in data.recordings:
+        assert recording.segments[0][1] == 0
+        assert recording.segments[-1][2] == pytest.approx(recording.track.duration_s)
+        for (_, _, end), (_, start, _) in zip(recording.segments, recording.segments[1:], strict=False):
+            assert end - start == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("kind", ["segments", "tags"])
+def test_every_head_is_measured_in_full(kind, data, tagged):
+    source = data if kind == "segments" else tagged
+    model = Model(TINY)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing, where nothing was found
+        detection = evaluate_detection(model, source, heads=HEADS, seeds=(0, 1), epochs=1)
+    found = detection.result
+    assert list(found["detect"]) == list(HEADS)
+    for head, measures in found["detect"].items():
+        assert set(measures) == (SEGMENT_MEASURES if kind == "segments" else TAG_MEASURES)
+        for name, measure in measures.items():
+            assert set(measure) == {"mean", "std"}
+            assert math.isnan(measure["mean"]) or name == "latency_ms" or 0 <= measure["mean"] <= 100
+            assert (measure["std"] is None) == (head == "text"), "only the text head has no chance in it"
+    about = {key: found[key] for key in ("benchmark", "protocol", "part", "folds", "recordings", "classes", "seeds")}
+    assert list(about.values()) == ["toy joined", "halves", "test", 1, 6, len(source.class_names), [0, 1]]
+    assert found["hours"] == pytest.approx(sum(len(r.track) for r in data.recordings) / 15 / 3600)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    rows = result_rows([found])
+    assert len(rows) == sum(map(len, found["detect"].values()))
+    assert {row[0] for row in rows} == {"toy joined, halves"}
+    assert sorted(detection.scores) == ["toy joined 4", "toy joined 5"], "those of the test part"
+    assert all(own.scores.shape == (len(own.times_s), found["classes"]) for own in detection.scores.values())
+
+
+def test_detection_repeats(data):
+    one, other = (
+        evaluate_detection(Model(TINY), data, heads=("scratch",), epochs=1).result["detect"] for _ in range(2)
+    )
+    assert one == other
+
+
+def test_heads_and_shares_that_are_none(data):
+    with pytest.raises(TmorError, match=r"^head is 'lstm'; expected one of text, linear, tcn, finetune, scratch$"):
+        evaluate_detection(Model(TINY), data, heads=("linear", "lstm"))  # pyright: ignore
+    for share in (0.0, 1.1):
+        with pytest.raises(TmorError, match=rf"^share is {share}; expected a number above 0, at most 1$"):
+            evaluate_detection(Model(TINY), data, share=share)
+
+
+@pytest.mark.parametrize(("share", "segments", "tags"), [(1.0, 4, 3), (0.5, 2, 2), (0.01, 1, 1)])
+def test_heads_learn_from_a_share_of_the_training_recordings_alone(share, segments, tags, data, tagged, monkeypatch):
+    seen: list[set[str]] = []
+    first = {}
+    frame_features = Model.frame_features
+
+    def remember(self, track):
+        found = frame_features(self, track)
+        first[found[0][0].tobytes()] = track.id
+        return found
+
+    def watch(features, targets, **options):
+        seen.append({first[x[0].tobytes()] for x in features})
+        return train_head(features, targets, **{**options, "steps": 1})
+
+    monkeypatch.setattr(detect, "train_head", watch)
+    monkeypatch.setattr(Model, "frame_features", remember)
+    for source, expected in ((data, segments), (tagged, tags)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            evaluate_detection(Model(TINY), source, heads=("linear",), share=share)
+        # Where there are tags, a quarter of these recordings chooses the thresholds and trains nothing.
+        assert len(seen[-1]) == expected
+        assert seen[-1] <= {f"toy joined {n}" for n in range(4)}
+
+
+def oracle(self, train):
+    """In place of a trained head: what is true, at 15 moments a second, and near a tag a peak."""
+
+    def score(i):
+        recording, k = self.data.recordings[i], len(self.data.class_names)
+        times = np.arange(len(recording.track)) / 15
+        own = frame_truth(recording.segments, times, k, bounds="strict").astype(float)
+        for label, tag in recording.tags:
+            own[:, label] = np.maximum(own[:, label], np.exp(-(((times - tag) / 0.2) ** 2)))
+        return FrameScores(times, own)
+
+    return score
+
+
+def by_hand(**changes) -> UntrimmedSet:
+    points = np.array(sample_track("walk").keypoints)[np.arange(300) % 60]
+    tracks = [Track(points, UNIK17, 15.0, id=str(n)) for n in range(4)]
+    segments = [((0, 1.0, 6.0), (1, 4.0, 9.0), (0, 12.0, 16.0))] * 4
+    own = [Recording(t.id or "", t, s) for t, s in zip(tracks, segments, strict=True)]
+    train = np.arange(4) < 2
+    return UntrimmedSet("toy", "halves", tuple(own), ("walk", "wave"), (Fold("halves", train, ~train),), {})
+
+
+def test_who_knows_all_segments_has_all_points(monkeypatch):
+    monkeypatch.setattr(detect._Run, "_scorer", oracle)
+    detection = evaluate_detection(Model(TINY), by_hand(), heads=("scratch",))
+    found = detection.result["detect"]["scratch"]
+    assert {name: measure["mean"] for name, measure in found.items() if name != "edit"} == {
+        "frame_map": 100,
+        "frame_map_authors": 100,
+        "event_map": 100,
+        "event_map_videos": 100,
+    }
+    # One class at a time, the first of the best: walk, wave, walk, as the truth is read too.
+    assert found["edit"]["mean"] == 100
+    assert list(detection.segments()) == ["2", "3"]
+    walk, wave, again = detection.segments()["3"]
+    assert (walk["label"], wave["label"], again["label"]) == ("walk", "wave", "walk")
+    assert (again["start_s"], again["end_s"]) == (pytest.approx(12, abs=0.07), pytest.approx(16, abs=0.07))
+    assert again["score"] == 1
+
+
+def test_charades_has_its_own_measure(monkeypatch):
+    monkeypatch.setattr(detect._Run, "_scorer", oracle)
+    source = replace(by_hand(), metric="localisation", published=(Published("others", "localisation", 17.2),))
+    # The official moments are shares of the length in the authors' list, which need not be that of the frames.
+    source = replace(source, recordings=tuple(replace(r, duration_s=20.4) for r in source.recordings))
+    found = evaluate_detection(Model(TINY), source, heads=("scratch",)).result
+    assert found["detect"]["scratch"]["localisation"]["mean"] == 100
+    assert result_rows([found])[-2:] == [
+        ("toy, halves", "scratch: Charades localisation mAP", "100.0", ""),
+        ("toy, halves", "Charades localisation mAP", "17.2", "published: others"),
+    ]
+
+
+def test_means_of_detection_are_over_folds_and_seeds(monkeypatch):
+    values = {(0, "a"): 10.0, (0, "b"): 20.0, (1, "a"): 30.0, (1, "b"): float("nan")}
+    monkeypatch.setattr(detect._Run, "fold", lambda self, fold: ({"edit": values[self.seed, fold.name]}, {}))
+    source = by_hand()
+    train = source.folds[0].train
+    source = replace(source, folds=(Fold("a", train, ~train), Fold("b", ~train, train)))
+    found = evaluate_detection(Model(TINY), source, heads=("tcn",), seeds=(0, 1)).result
+    # What a fold could not measure does not count.
+    assert found["detect"]["tcn"]["edit"] == {"mean": 22.5, "std": pytest.approx(15 / math.sqrt(2))}
+    assert found["folds"] == 2
+
+
+def test_who_knows_all_tags_has_all_points(monkeypatch):
+    monkeypatch.setattr(detect._Run, "_scorer", oracle)
+    source = by_hand()
+    tags = ((0, 2.0), (1, 2.0), (0, 7.03), (0, 15.5))
+    source = replace(source, recordings=tuple(replace(r, segments=(), tags=tags) for r in source.recordings))
+    assert source.has_tags
+    found = evaluate_detection(Model(TINY), source, heads=("scratch",)).result["detect"]["scratch"]
+    assert [found[name]["mean"] for name in ("f_score", "precision", "recall")] == [100, 100, 100]
+    assert abs(found["latency_ms"]["mean"]) < 5
+
+
+def test_thresholds_are_chosen_for_the_best_f_on_held_out_recordings():
+    source = by_hand()
+    tags = ((0, 2.0), (1, 5.0))
+    source = replace(source, recordings=tuple(replace(r, segments=(), tags=tags) for r in source.recordings))
+    times = np.arange(80) / 4
+    own = np.zeros((80, 2))
+    own[8] = (0.5, 0.0)  # right, at 2 s
+    own[40] = (0.3, 0.2)  # wrong
+    own[20, 1] = 0.9
+    found = detect._thresholds(source, np.array([0]), [FrameScores(times, own)])
+    # The least that leaves the wrong ones out: the grid goes from 0.05 in steps of 0.05.
+    assert found == pytest.approx([0.3, 0.2])
+    assert detect._thresholds(source, np.array([], dtype=int), []).tolist() == [0.5, 0.5], "nothing to choose by"
+
+
+def test_targets_are_segments_and_what_is_near_a_tag():
+    track = Track(np.zeros((150, 17, 2)), UNIK17, 15.0)
+    recording = Recording("a", track, ((0, 1.0, 2.0),), ((1, 3.0),))
+    times = np.array([0.9, 1.0, 2.0, 2.69, 2.75, 3.25, 3.31])
+    found = detect._targets(recording, times, 2)
+    assert found[:, 0].tolist() == [False, True, True, False, False, False, False]
+    assert found[:, 1].tolist() == [False, False, False, False, True, True, False]

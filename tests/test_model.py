@@ -1,0 +1,279 @@
+"""The model around the encoder: its spaces, its features over time, its two streams, and the heads for moments."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import tmor.model.model
+from tmor.errors import TmorError
+from tmor.model.frame_head import FrameHead
+from tmor.model.model import Model, ModelSpec
+from tmor.model.unik import UnikShape
+from tmor.posecap.captions import describe
+from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.normalize import prepare, to_body, to_bones, views_of
+from tmor.skeleton.sample import sample_track
+from tmor.skeleton.tracks import Track
+
+TINY = ModelSpec("tiny", UnikShape((8, 8), (2, 2)), clip_frames=8, width=4, teacher_width=12, teacher_hash="letters")
+
+
+class Teacher:
+    """Counts letters: every text of other letters means something else."""
+
+    name, hash, width = "offline", "letters", 12
+
+    def encode(self, texts):
+        rows = np.array([[1 + text.count(letter) for letter in "aeioulrstndh"] for text in texts], np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tmor.model.model, "load_text_teacher", lambda name: Teacher())
+    torch.manual_seed(0)
+
+
+def stirred(spec: ModelSpec) -> Model:
+    """A model with every norm moved to where training might leave it."""
+    model = Model(spec)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+                if module.affine:
+                    module.weight.uniform_(0.5, 1)
+                    module.bias.uniform_(-0.3, 0.3)
+                assert module.running_mean is not None and module.running_var is not None
+                module.running_mean.uniform_(-0.3, 0.3)
+                module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def long_track(frames: int, *, fps: float | None = 15.0, dims: int = 2, seed: int = 0) -> Track:
+    """Somebody who never repeats himself: joints that wander about their places."""
+    rng = np.random.default_rng(seed)
+    pose = np.array(sample_track("squat").keypoints[0])[:, :dims]
+    points = pose + np.cumsum(0.02 * rng.normal(size=(frames, 17, dims)), axis=0)
+    return Track(points.astype(np.float32), UNIK17, fps)
+
+
+# --- bones -----------------------------------------------------------------------------------------------------------
+
+
+def test_bones_add_up_to_joints_along_the_chain_from_the_mid_hip():
+    x = torch.randn(3, 5, 17, 2)
+    bones = to_bones(x)
+    at = {joint: i for i, joint in enumerate(UNIK17.joints)}
+    spine = ["mid_hip", "chest", "neck"]
+    chains = [[*spine, "nose", "head"]]
+    for side in ("left", "right"):
+        chains.append([*spine, *(f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist"))])
+        chains.append(["mid_hip", *(f"{side}_{joint}" for joint in ("hip", "knee", "ankle"))])
+    reached = set()
+    for chain in chains:
+        total = torch.zeros(3, 5, 2)
+        for joint in chain:
+            total = total + bones[..., at[joint], :]
+            torch.testing.assert_close(total, x[..., at[joint], :], atol=1e-5, rtol=1e-5)
+            reached.add(joint)
+    assert reached == set(UNIK17.joints)
+    assert torch.equal(bones[..., at["mid_hip"], :], x[..., at["mid_hip"], :])
+
+
+def test_bones_forget_where_a_body_is_but_for_its_mid_hip():
+    x = torch.randn(2, 17, 3)
+    there, moved = to_bones(x), to_bones(x + 5)
+    others = [i for i, joint in enumerate(UNIK17.joints) if joint != "mid_hip"]
+    torch.testing.assert_close(moved[:, others], there[:, others], atol=1e-5, rtol=0)
+
+
+def test_a_model_of_the_bone_stream_sees_bones():
+    joint, track = stirred(TINY), long_track(64)
+    bone = Model(replace(TINY, stream="bone")).eval()
+    bone.load_state_dict(joint.state_dict())
+    x = to_bones(to_body(torch.from_numpy(prepare(track, fps=15.0))))
+    with torch.inference_mode():
+        expected = joint.encoder.frames(x[None, None])[0].numpy()
+    np.testing.assert_allclose(bone.frame_features(track)[0], expected, atol=1e-5)
+    assert not np.allclose(joint.features([track]), bone.features([track]))
+
+
+# --- spaces ----------------------------------------------------------------------------------------------------------
+
+
+def test_unit_standardises_by_what_training_saw_and_then_normalises():
+    model = stirred(TINY)
+    x = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    mean, var = state["motion_head.layers.0.running_mean"], state["motion_head.layers.0.running_var"]
+    z = (x - mean) / np.sqrt(var + 1e-5)
+    np.testing.assert_allclose(model.unit(x), z / np.linalg.norm(z, axis=1, keepdims=True), atol=1e-5)
+    track = long_track(20)
+    np.testing.assert_array_equal(model.embed([track]), model.unit(model.features([track])))
+
+
+def test_without_projection_heads_unit_is_the_plain_norm():
+    model = Model(replace(TINY, width=0)).eval()
+    x = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    np.testing.assert_allclose(model.unit(x), x / np.linalg.norm(x, axis=1, keepdims=True), atol=1e-6)
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def test_a_label_lies_between_the_mean_of_its_projected_texts_and_the_projection_of_their_mean():
+    model = stirred(TINY)
+    found = model.project_labels(["jumping_jacks", "juggle_FIVE_clubs"])
+    texts = describe("jumping_jacks")
+    assert len(texts) == 9
+    rows = model.project_texts(texts)
+    np.testing.assert_allclose(rows, unit(rows), atol=1e-5)
+    with torch.inference_mode():
+        of_mean = model.text_head(torch.from_numpy(unit(Teacher().encode(texts).mean(axis=0)))[None])[0].numpy()  # pyright: ignore
+    np.testing.assert_allclose(found[0], (of_mean + unit(rows.mean(axis=0))) / 2, atol=1e-5)
+    assert np.linalg.norm(found[0]) < 1, "the two do not quite agree"
+
+
+def test_a_label_of_one_text_is_the_projection_of_it():
+    model = stirred(TINY)
+    found = model.project_labels(["juggle_FIVE_clubs"])
+    np.testing.assert_allclose(found, model.project_texts(["juggle five clubs"]), atol=1e-6)
+    found = model.project_labels(["jumping_jacks"], descriptions=False)
+    np.testing.assert_allclose(found, model.project_texts(["jumping jacks"]), atol=1e-6)
+    with pytest.raises(TmorError, match=r"^model 'tiny' has no text head; it can't name actions by text$"):
+        Model(replace(TINY, teacher="")).project_labels(["wave"])
+
+
+# --- features over time ----------------------------------------------------------------------------------------------
+
+
+def held(track: Track, frames: int) -> torch.Tensor:
+    """(frames, 17, dims) as prepared, the last frame held."""
+    x = torch.from_numpy(prepare(track, fps=15.0))
+    return torch.cat([x, x[-1:].expand(frames - len(x), -1, -1)])
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("frames", [1, 4, 5, 33, 64])
+def test_a_track_no_longer_than_a_window_has_the_features_of_that_window(frames, dims):
+    model, track = stirred(TINY), long_track(frames, dims=dims)
+    found, times = model.frame_features(track)
+    x = held(track, 64)[None]
+    views = views_of(x, TINY.views_deg).transpose(0, 1)[0] if dims == 3 else x
+    with torch.inference_mode():
+        expected = model.encoder.frames(to_body(views)[:, None]).mean(dim=0)
+    assert found.shape == (-(-frames // 4), 8)
+    np.testing.assert_allclose(found, expected[: len(found)].numpy(), atol=1e-5)
+    np.testing.assert_allclose(times, np.arange(len(found)) * 4 / 15)
+
+
+@pytest.mark.parametrize("frames", [65, 96, 97, 130, 333])
+def test_features_over_time_are_one_for_every_four_frames_of_the_model_s_rate(frames):
+    model = stirred(TINY)
+    for fps in (15.0, 30.0):
+        found, times = model.frame_features(long_track(round(frames * fps / 15), fps=fps))
+        assert found.shape == (-(-frames // 4), 8)
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(times, np.arange(len(found)) * 4 / 15)
+
+
+def test_where_windows_meet_each_counts_the_less_the_nearer_its_edge_is():
+    model, track = stirred(TINY), long_track(96)
+    x = torch.from_numpy(prepare(track, fps=15.0))
+    with torch.inference_mode():
+        first, second = (model.encoder.frames(to_body(x[s : s + 64])[None, None])[0].numpy() for s in (0, 32))
+    # Step i of 16 is i + 1 steps from before the window, 16 - i from after it, and the nearer one counts.
+    step = np.arange(16)[:, None]
+    weight = np.minimum(step + 1, 16 - step)
+    both = (first[8:] * weight[8:] + second[:8] * weight[:8]) / (weight[8:] + weight[:8])
+    np.testing.assert_allclose(model.frame_features(track)[0], np.concatenate([first[:8], both, second[8:]]), atol=1e-5)
+
+
+def test_a_moment_does_not_depend_on_what_is_more_than_a_window_away():
+    model, track = stirred(TINY), long_track(400)
+    points = np.array(track.keypoints)
+    points[:100] = points[:100][::-1] * 3 + 1
+    points[300:] += np.random.default_rng(1).normal(size=(100, 17, 2))
+    found, other = (model.frame_features(t)[0] for t in (track, replace(track, keypoints=points)))
+    near = slice((100 + 64) // 4, (300 - 64) // 4)
+    np.testing.assert_allclose(found[near], other[near], atol=1e-5)
+    assert not np.allclose(found[:20], other[:20], atol=1e-3)
+    assert not np.allclose(found[80:], other[80:], atol=1e-3)
+
+
+def test_times_start_where_the_track_does_and_an_unknown_rate_counts_as_twice_the_model_s():
+    model, track = stirred(TINY), long_track(40)
+    np.testing.assert_allclose(model.frame_features(replace(track, start_s=7.5))[1], 7.5 + np.arange(10) * 4 / 15)
+    unknown = replace(track, fps=None)
+    np.testing.assert_allclose(model.frame_features(unknown)[1], np.arange(10) * 4 / 30)
+    np.testing.assert_array_equal(model.frame_features(unknown)[0], model.frame_features(track)[0])
+
+
+def test_a_stretch_in_which_nobody_is_seen_has_finite_features_and_a_track_of_nobody_is_an_error():
+    model, track = stirred(TINY), long_track(300)
+    points = np.array(track.keypoints)
+    points[80:230] = np.nan
+    assert np.isfinite(model.frame_features(replace(track, keypoints=points))[0]).all()
+    with pytest.raises(TmorError, match=r"^the track has no visible joint in any of its 300 frames$"):
+        model.frame_features(replace(track, keypoints=np.full_like(points, np.nan)))
+
+
+def test_an_hour_takes_seconds():
+    model, track = stirred(TINY), long_track(15 * 3600)
+    started = time.monotonic()
+    found, times = model.frame_features(track)
+    assert time.monotonic() - started < 30
+    assert found.shape == (13500, 8)
+    assert times[-1] == pytest.approx(3600 - 4 / 15)
+
+
+def test_a_model_of_several_person_slots_has_features_over_time_too():
+    spec = replace(TINY, shape=UnikShape((8, 8), (2, 2), persons=2), width=0)
+    model, track = stirred(spec), long_track(40)
+    x = torch.zeros(1, 2, 64, 17, 2)
+    x[0, 0] = to_body(held(track, 64))
+    with torch.inference_mode():
+        expected = model.encoder.frames(x)[0, :10].numpy()
+    np.testing.assert_allclose(model.frame_features(track)[0], expected, atol=1e-5)
+
+
+# --- heads -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [0, 1, 5])
+def test_frame_heads_answer_every_moment(layers):
+    head = FrameHead(8, 3, layers=layers)
+    assert head(torch.randn(2, 40, 8)).shape == (2, 40, 3)
+    assert head.eval()(torch.randn(1, 1, 8)).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_a_frame_head_does_not_see_beyond_its_reach(layers):
+    head = FrameHead(8, 3, layers=layers).eval()
+    reach = sum(2**i for i in range(layers))
+    x = torch.randn(1, 60, 8)
+    other = x.clone()
+    other[:, 30] += 10
+    with torch.inference_mode():
+        changed = (head(x) - head(other)).abs().amax(dim=(0, 2)) > 1e-5
+    touched = torch.arange(60)[changed]
+    assert (int(touched.min()), int(touched.max())) == (30 - reach, 30 + reach)
+    assert layers or len(touched) == 1
+
+
+def test_a_linear_frame_head_standardises_and_then_is_linear():
+    head = FrameHead(8, 3, layers=0)
+    for _ in range(50):
+        head(5 + 2 * torch.randn(4, 50, 8))
+    head.eval()
+    a, b = torch.randn(2, 1, 6, 8).unbind()
+    with torch.inference_mode():
+        torch.testing.assert_close(head((a + b) / 2), (head(a) + head(b)) / 2, atol=1e-5, rtol=1e-5)
+        order = torch.randperm(6)
+        torch.testing.assert_close(head(a[:, order]), head(a)[:, order])
+    torch.testing.assert_close(head.norm.running_mean, torch.full((8,), 5.0), atol=0.3, rtol=0)
