@@ -36,8 +36,8 @@ class Augmentation:
     """
 
     __pydantic_config__ = _STRICT
-    shortest_crop: Annotated[float, Field(gt=0, le=1)] = 0.5
-    camera_deg: Strength = 100.0
+    shortest_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
+    camera_deg: Strength = 50.0
     pitch_deg: Strength = 20.0
     roll_deg: Strength = 12.0
     stretch: Share = 0.2
