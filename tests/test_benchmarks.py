@@ -849,7 +849,12 @@ SETS = {
     },
     "gesture_phase/gesture_phase": {"leave-one-user-out": [(4, 3), (5, 2), (5, 2)]},
     "hdm05_11/hdm05_11": {"cross-subject": [(189, 99)]},
-    "jhmdb/jhmdb": {"official": [(433, 176), (433, 176), (434, 175)]},
+    "jhmdb/jhmdb": {
+        "official": [(433, 176), (433, 176), (434, 175)],
+        "split-1": [(433, 176)],
+        "split-2": [(433, 176)],
+        "split-3": [(434, 175)],
+    },
     "kard/kard": {"odd-subjects": [(270, 270)], "leave-one-subject-out": [(486, 54)] * 10},
     "msrc12/msrc12": {"odd-subjects": [(297, 295)]},
     "nw_ucla/nw_ucla": {"cross-view": [(1020, 464)]},
@@ -951,10 +956,18 @@ def test_msrc12_is_a_detection_set_with_tags(shared_data):
 
 
 @pytest.mark.shared
-def test_gesture_phase_shows_too_little_of_the_body(shared_data):
-    read = partial(read_untrimmed, shared_data / "gesture_phase" / "gesture_phase.npz")
+def test_gesture_phase_becomes_17_joints_of_which_five_are_seen(shared_data, tmp_path):
+    benchmark = find_benchmark("gesture-phase")
+    read = partial(read_untrimmed, protocol=benchmark.protocols[0])
     with pytest.raises(LayoutError, match="layout 'gesture_phase' lacks left_shoulder, right_shoulder, left_hip"):
-        read(find_benchmark("gesture-phase").protocols[0])
+        read(shared_data / "gesture_phase" / "gesture_phase.npz")
+    found = prepare(benchmark, shared_data / "gesture_phase", tmp_path / "gp")
+    data = read(found.path)
+    assert (found.samples, data.class_names) == (7, ("rest", "preparation", "stroke", "hold", "retraction"))
+    assert [(int(fold.train.sum()), int(fold.test.sum())) for fold in data.folds] == [(4, 3), (5, 2), (5, 2)]
+    assert sum(len(recording.segments) for recording in data.recordings) == 395
+    seen = ~np.isnan(data.recordings[0].track.keypoints).all(axis=(0, 2))
+    assert int(seen.sum()) == 5
 
 
 @pytest.mark.shared

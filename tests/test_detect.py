@@ -14,7 +14,15 @@ from tmor.downstream import detect
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.benchmarks.protocol import Fold, Published
 from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet, joined
-from tmor.downstream.detect import HEADS, FrameScores, evaluate_detection, train_encoder, train_head
+from tmor.downstream.detect import (
+    HEADS,
+    Detection,
+    FrameScores,
+    evaluate_detection,
+    recording_features,
+    train_encoder,
+    train_head,
+)
 from tmor.downstream.metrics import frame_truth
 from tmor.downstream.tables import result_rows
 from tmor.errors import TmorError
@@ -389,3 +397,26 @@ def test_targets_are_segments_and_what_is_near_a_tag():
     found = detect._targets(recording, times, 2)
     assert found[:, 0].tolist() == [False, True, True, False, False, False, False]
     assert found[:, 1].tolist() == [False, False, False, False, True, True, False]
+
+
+def test_a_second_person_counts_by_how_much_is_seen_of_them() -> None:
+    model = Model(TINY).eval()
+    first, second = (sample_track(action, body=0, style=0, seed=1) for action in ("walk", "squat"))
+    n = min(len(first), len(second))
+    first, second = first.frames(0, n), second.frames(0, n)
+    alone, times = model.frame_features(first)
+    other, _ = model.frame_features(second)
+    both, same_times = recording_features(model, Recording("both", first, others=(second,)))
+    assert np.array_equal(times, same_times)
+    np.testing.assert_allclose(both, (alone + other) / 2, atol=1e-6)
+    absent = replace(second, keypoints=np.full_like(second.keypoints, np.nan))
+    without, _ = recording_features(model, Recording("both", first, others=(absent,)))
+    np.testing.assert_allclose(without, alone, atol=1e-6)
+
+
+def test_a_charades_submission_has_25_lines_per_video() -> None:
+    scores = {"A1": FrameScores(np.array([0.0, 10.0]), np.array([[0.0, 1.0], [1.0, 0.0]]))}
+    lines = Detection({}, ("a", "b"), scores, {"A1": 10.0}).submission().splitlines()
+    assert len(lines) == 25
+    assert lines[0] == "A1 1 0 1"
+    assert lines[5] == "A1 6 0.2 0.8"  # at 5 / 25 of ten seconds

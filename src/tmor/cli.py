@@ -377,6 +377,7 @@ def evaluate(
     streams: Annotated[str, typer.Option(help="Of finetune and scratch: joint, bone, or both for fusion.")] = "joint",
     seeds: Annotated[int, typer.Option(help="Repeat with seeds 0, 1, ...: mean and spread.", min=1)] = 1,
     segments: Annotated[Path | None, typer.Option(help="Write what detect's last head found as JSON here.")] = None,
+    submission: Annotated[Path | None, typer.Option(help="And as a submission file of Charades here.")] = None,
     views: Annotated[Path | None, typer.Option(help="Write confusion matrices and an embedding map here.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the results as JSON here.")] = None,
     as_json: JsonOption = False,
@@ -393,7 +394,7 @@ def evaluate(
 
     if validation and {"detect", "retrieve"} & set(mode):
         raise TmorError("--validation is for modes of classification; detect and retrieve would read the test part")
-    for path in (output, segments):
+    for path in (output, segments, submission):
         if path is not None and path.exists():
             raise TmorError(f"{path}: exists already; choose another name")
     recipe = Recipe(
@@ -407,8 +408,8 @@ def evaluate(
         streams=tuple(_choices("streams", streams)),  # pyright: ignore (checked by Recipe)
     )
     loaded = load_model(model)
-    if segments is not None and len(data) > 1:
-        raise TmorError(f"--segments takes one set at a time; {len(data)} are given")
+    if (segments is not None or submission is not None) and len(data) > 1:
+        raise TmorError(f"--segments and --submission take one set at a time; {len(data)} are given")
     if views is not None and views.exists():
         raise TmorError(f"{views}: exists already; choose another name")
     results: list[dict[str, Any]] = []
@@ -431,18 +432,16 @@ def evaluate(
                 )
                 results.append(detected.result)
                 if segments is not None:
-                    segments.parent.mkdir(parents=True, exist_ok=True)
-                    segments.write_text(json.dumps(detected.segments(), indent=1), encoding="utf-8")
-                    err.print(f"wrote {segments}")
+                    _write(segments, json.dumps(detected.segments(), indent=1))
+                if submission is not None:
+                    _write(submission, detected.submission())
             if modes:
                 labelled = _labelled(path, protocol, part)
                 found = run(loaded, labelled, modes=modes, recipe=recipe, progress=progress)  # pyright: ignore
                 results.append(found.result)
                 to_draw.append((labelled, found))
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(to_json(results), encoding="utf-8")
-        err.print(f"wrote {output}")
+        _write(output, to_json(results))
     if views is not None:
         for labelled, found in to_draw:
             write_views(views / labelled.name, labelled, found)
@@ -454,6 +453,12 @@ def evaluate(
         for row in result_rows(results):
             table.add_row(*map(_plain, row))
         out.print(table)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    err.print(f"wrote {path}")
 
 
 def _retrieval(model: Model, path: Path, captions: Path | None, part: str | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tmor.downstream.classify import from_scratch
 from tmor.downstream.metrics import (
     charades_localisation,
     charades_points,
+    charades_submission,
     edit_score,
     event_map,
     frame_map,
@@ -121,11 +122,13 @@ class Detection:
         result: plain values, as :func:`evaluate_detection` says.
         class_names: of the columns of ``scores``.
         scores: of the test recordings by id, by the last head with the first seed.
+        durations_s: of these recordings.
     """
 
     result: dict[str, Any]
     class_names: tuple[str, ...]
     scores: dict[str, FrameScores]
+    durations_s: dict[str, float]
 
     def segments(self) -> dict[str, list[dict[str, Any]]]:
         """What happens when in each recording, as plain values for JSON."""
@@ -136,6 +139,31 @@ class Detection:
             ]
             for id, own in self.scores.items()
         }
+
+    def submission(self) -> str:
+        """The official submission file of Charades' localisation: lines ``id frame s0 ... s156``."""
+        points = np.stack([own.at(charades_points(self.durations_s[id])) for id, own in self.scores.items()])
+        return "".join(f"{line}\n" for line in charades_submission(list(self.scores), points))
+
+
+def recording_features(model: Model, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
+    """Features over time of a recording: of several persons the mean, each counting by how much of them is seen then.
+
+    Returns:
+        As :meth:`tmor.model.model.Model.frame_features`.
+    """
+    features, times = model.frame_features(recording.track)
+    if not recording.others:
+        return features, times
+    total, weights = np.zeros_like(features), np.zeros((len(features), 1), dtype=np.float32)
+    for track in (recording.track, *recording.others):
+        if track.missing_share == 1:
+            continue
+        own, _ = (features, times) if track is recording.track else model.frame_features(track)
+        seen = ~np.isnan(track.keypoints).all(axis=(1, 2))
+        share = np.interp(times, np.arange(len(track)) / (track.fps or 30.0), seen)[:, None].astype(np.float32) + 1e-3
+        total, weights = total + own * share, weights + share
+    return total / weights, times
 
 
 def train_head(
@@ -201,11 +229,12 @@ def train_encoder(
         hop = max(1, round(_WINDOW / 2 * fps / model.spec.fps))
         size = 2 * hop
         for start in range(0, max(1, len(recording.track) - hop), hop):
-            part = recording.track.frames(start, min(start + size, len(recording.track)))
-            if part.missing_share < 1:
-                windows.append(Triplet("", "", part))
-                times = start / fps + np.arange(0, _WINDOW, _STRIDE) / model.spec.fps
-                targets.append(_targets(recording, times, classes))
+            times = start / fps + np.arange(0, _WINDOW, _STRIDE) / model.spec.fps
+            for track in (recording.track, *recording.others):
+                part = track.frames(start, min(start + size, len(track)))
+                if part.missing_share < 1:
+                    windows.append(Triplet("", "", part))
+                    targets.append(_targets(recording, times, classes))
     clips = Clips.from_triplets(windows, fps=model.spec.fps)
     y = torch.from_numpy(np.stack(targets)).float()
     # What a shorter last window lacks is not stretched, but held.
@@ -272,7 +301,7 @@ def evaluate_detection(
     if set(heads) & {"text", "linear", "tcn"}:
         for i, recording in enumerate(data.recordings):
             progress(f"{data.name}: features", i, len(data.recordings))
-            frozen[i] = model.frame_features(recording.track)
+            frozen[i] = recording_features(model, recording)
     found: dict[str, Any] = {}
     scores: dict[str, FrameScores] = {}
     for head in heads:
@@ -303,7 +332,8 @@ def evaluate_detection(
         "published": [[p.method, p.measure, p.value] for p in data.published],
         "detect": found,
     }
-    return Detection(result, data.class_names, scores)
+    durations = {recording.id: _duration(recording) for recording in data.recordings if recording.id in scores}
+    return Detection(result, data.class_names, scores, durations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -369,7 +399,7 @@ class _Run:
         )
 
         def by_encoder(i: int) -> FrameScores:
-            features, times = tuned.frame_features(data.recordings[i].track)
+            features, times = recording_features(tuned, data.recordings[i])
             return FrameScores(times, _apply(head, features))
 
         return by_encoder

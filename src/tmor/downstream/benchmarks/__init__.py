@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tmor.downstream.benchmarks import (
     charades,
+    gesture_phase,
     humanml3d,
     jhmdb,
     ntu_rgbd,
@@ -40,7 +41,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     packed_sets.BANDAI_NAMCO,
     packed_sets.CMU_EVAL8,
     packed_sets.MSRC_12,
-    packed_sets.GESTURE_PHASE,
+    gesture_phase.BENCHMARK,
     packed_sets.CMU_86,
 )
 

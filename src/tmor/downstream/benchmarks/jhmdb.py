@@ -12,6 +12,7 @@ is measured on it is not comparable with published figures.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tmor.downstream.benchmarks.protocol import Benchmark, Fold, Protocol, Raw, Sample, Skipped, sample_per_file
@@ -89,10 +90,17 @@ def _folds(packed: PackedSet) -> list[Fold]:
     return [Fold(f"split {split}", part, ~part) for split, part in zip(SPLITS, parts, strict=True)]
 
 
+def _one_fold(packed: PackedSet, *, split: int) -> list[Fold]:
+    return _folds(packed)[split - 1 : split]
+
+
 BENCHMARK = Benchmark(
     "jhmdb",
     "JHMDB",
     "classify",
-    (Protocol("official", _folds),),
+    (
+        Protocol("official", _folds),
+        *(Protocol(f"split-{split}", partial(_one_fold, split=split)) for split in SPLITS),
+    ),
     Raw(_read, ("joint_positions", "splits"), CLASSES, "jhmdb15", 928),
 )

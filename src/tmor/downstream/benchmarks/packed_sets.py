@@ -66,9 +66,6 @@ CMU_EVAL8 = Benchmark(
     "cmu-eval8", "CMU motion capture, 8 actions", "classify", (Protocol("official", by_flag("is_train")),)
 )
 MSRC_12 = Benchmark("msrc12", "MSRC-12 Kinect gestures", "detect", (Protocol("odd-subjects", _half_of_subjects),))
-GESTURE_PHASE = Benchmark(
-    "gesture-phase", "Gesture phase segmentation", "detect", (Protocol("leave-one-user-out", leave_one_out("user")),)
-)
 CMU_86 = Benchmark(
     "cmu86",
     "CMU motion capture, subject 86",

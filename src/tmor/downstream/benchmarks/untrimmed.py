@@ -18,13 +18,14 @@ from tmor.skeleton.tracks import Track
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One person over a long time.
+    """A person, or several, over a long time.
 
     Args:
         track: of a known rate; it begins at 0 s.
         segments: (class, start, end) in seconds; they may overlap.
         tags: (class, time) in seconds of single moments.
         duration_s: of the recording, where it is known better than by its frames.
+        others: further persons, on the frames of ``track``; what happens is what any of them does.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Recording:
     segments: tuple[tuple[int, float, float], ...] = ()
     tags: tuple[tuple[int, float], ...] = ()
     duration_s: float | None = None
+    others: tuple[Track, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class UntrimmedSet:
 def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: str | None = None) -> UntrimmedSet:
     """A packed set with tags, segments or frame labels, and the folds of a protocol.
 
-    The first person of a recording counts. Left out are classes of which no recording shows anything, and tags of no
+    Left out are classes of which no recording shows anything, and tags of no
     class.
 
     Args:
@@ -88,14 +90,17 @@ def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: 
     used = np.any([fold.train | fold.test for fold in folds], axis=0)
     kept, recordings, skipped = [], [], {}
     for i in np.flatnonzero(used).tolist():
-        track = replace(packed.tracks(i)[0], start_s=0.0)  # its clock may begin at any time
-        reason = "nobody is seen" if np.isnan(track.to(UNIK17).keypoints).all() else None
+        # The recording's clock may begin at any time.
+        track, *others = (replace(track, start_s=0.0) for track in packed.tracks(i))
+        seen = ~np.isnan(track.to(UNIK17).keypoints).all()
+        reason = None if seen else "nobody is seen"
         reason = "a single frame" if track.fps is None else reason
         if reason:
             skipped[reason] = skipped.get(reason, 0) + 1
             continue
         duration_s = float(packed.columns["duration_s"][i]) if "duration_s" in packed.columns else None
-        recordings.append(Recording(packed.ids[i], track, _segments(packed, i), _tags(packed, i), duration_s))
+        happens = segments_of(packed, i), _tags(packed, i)
+        recordings.append(Recording(packed.ids[i], track, *happens, duration_s, tuple(others)))
         kept.append(i)
     present = sorted({s[0] for r in recordings for s in r.segments} | {t[0] for r in recordings for t in r.tags})
     if not present:
@@ -194,7 +199,8 @@ def _place(poses: np.ndarray) -> np.ndarray:
     return np.nanmean(pose, axis=0) if np.isnan(hip).any() else hip
 
 
-def _segments(packed: PackedSet, i: int) -> tuple[tuple[int, float, float], ...]:
+def segments_of(packed: PackedSet, i: int) -> tuple[tuple[int, float, float], ...]:
+    """(class, start, end) in seconds from the start of sequence i, of its segments or frame labels."""
     found: list[tuple[int, float, float]] = []
     if packed.segments_s is not None:
         own = packed.segments_s[packed.segments_s[:, 0] == i]
