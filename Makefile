@@ -12,7 +12,10 @@ INSTALL := UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" UV_COMPILE_BYTECO
 	touch $@
 
 .venv/dev: .venv/run
-	$(INSTALL) -e ".[depth,dev]"
+	$(INSTALL) -e ".[depth,pose-offline,dev]" onnx onnxruntime
+	# By themselves: rtmlib's metadata asks for OpenCV with a window system, MediaPipe's for an old NumPy.
+	$(INSTALL) --no-deps rtmlib==0.0.16
+	$(INSTALL) --no-deps mediapipe==0.10.21 || echo "no MediaPipe for this machine: its tests will be skipped"
 	touch $@
 
 demo: .venv/run  ## Name the embedded sample motions by text, with the weights that ship; needs no network once set up.

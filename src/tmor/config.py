@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -152,6 +153,14 @@ class PretrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as they go into checkpoints and logs."""
         return asdict(self)
+
+
+def cache_folder() -> Path:
+    """Where tmor keeps what can be computed again: ``TMOR_CACHE``, else ``XDG_CACHE_HOME/tmor``, else
+    ``~/.cache/tmor``."""
+    if "TMOR_CACHE" in os.environ:
+        return Path(os.environ["TMOR_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tmor"
 
 
 def read_pretrain_config(path: str | Path) -> PretrainConfig:

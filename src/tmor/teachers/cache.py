@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 
+from tmor.config import cache_folder
 from tmor.teachers.huggingface import TextTeacher
-
-
-def cache_folder() -> Path:
-    """Where tmor keeps what can be computed again: ``TMOR_CACHE``, else ``XDG_CACHE_HOME/tmor``, else
-    ``~/.cache/tmor``."""
-    if "TMOR_CACHE" in os.environ:
-        return Path(os.environ["TMOR_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tmor"
 
 
 def embed_texts(teacher: TextTeacher, texts: Sequence[str]) -> np.ndarray:
