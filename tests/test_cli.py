@@ -358,3 +358,21 @@ def test_the_demo_names_most_of_its_own_motions(run):
     answer = json.loads(out)
     assert len(answer["samples"]) >= 60
     assert answer["right"] >= 3 * len(answer["samples"]) / 24, "at least three times chance"
+
+
+def test_an_exported_model_predicts_as_the_model_does(run, poses):
+    pytest.importorskip("onnxscript", reason="needs tmor[onnx]")
+    code, _, err = run("export", "onnx", "tmor-small", "-o", "small.onnx", "--labels", "squat, walk, clap")
+    assert (code, err.splitlines()[-1]) == (0, "wrote small.onnx")
+    code, out, _ = run("predict", poses, "--labels", "squat, walk, clap", "--json")
+    assert code == 0
+    expected = json.loads(out)["tracks"]
+    code, out, _ = run("predict", poses, "--onnx", "small.onnx", "--labels", "squat, walk, clap", "--json")
+    assert code == 0
+    for found, wanted in zip(json.loads(out)["tracks"], expected, strict=True):
+        assert found["label"] == wanted["label"]
+        assert found["probabilities"] == pytest.approx(wanted["probabilities"], abs=2e-4)
+    code, _, err = run("predict", poses, "--onnx", "small.onnx", "--labels", "squat, juggle")
+    assert code == 2
+    assert "juggle" in err
+    assert run("export", "caffe", "tmor-small", "-o", "x.onnx")[0] == 2

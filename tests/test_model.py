@@ -1,5 +1,6 @@
 """The model around the encoder: its spaces, its features over time, its two streams, and the heads for moments."""
 
+import itertools
 import time
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import tmor.model.model
 from tmor.errors import TmorError
 from tmor.model.frame_head import FrameHead
 from tmor.model.model import Model, ModelSpec
+from tmor.model.segments import Joiner, Segment, Windows
 from tmor.model.unik import UnikShape
 from tmor.posecap.captions import describe
 from tmor.skeleton.layouts import UNIK17
@@ -105,21 +107,21 @@ def test_a_model_of_the_bone_stream_sees_bones():
 # --- spaces ----------------------------------------------------------------------------------------------------------
 
 
-def test_unit_standardises_by_what_training_saw_and_then_normalises():
+def test_unit_centres_whitens_and_normalises():
     model = stirred(TINY)
+    generator = torch.Generator().manual_seed(0)
+    model.centre.copy_(torch.randn(8, generator=generator))
+    model.whitening.copy_(torch.randn(8, 8, generator=generator))
     x = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
-    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    mean, var = state["motion_head.layers.0.running_mean"], state["motion_head.layers.0.running_var"]
-    z = (x - mean) / np.sqrt(var + 1e-5)
-    np.testing.assert_allclose(model.unit(x), z / np.linalg.norm(z, axis=1, keepdims=True), atol=1e-5)
+    z = (x - model.centre.numpy()) @ model.whitening.numpy()
+    np.testing.assert_allclose(model.unit(x), unit(z), atol=1e-5)
     track = long_track(20)
     np.testing.assert_array_equal(model.embed([track]), model.unit(model.features([track])))
 
 
-def test_without_projection_heads_unit_is_the_plain_norm():
-    model = Model(replace(TINY, width=0)).eval()
+def test_before_whitening_is_fitted_unit_is_the_plain_norm():
     x = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
-    np.testing.assert_allclose(model.unit(x), x / np.linalg.norm(x, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(Model(TINY).eval().unit(x), unit(x), atol=1e-6)
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -277,3 +279,107 @@ def test_a_linear_frame_head_standardises_and_then_is_linear():
         order = torch.randperm(6)
         torch.testing.assert_close(head(a[:, order]), head(a)[:, order])
     torch.testing.assert_close(head.norm.running_mean, torch.full((8,), 5.0), atol=0.3, rtol=0)
+
+
+# --- what happens when -----------------------------------------------------------------------------------------------
+
+
+def test_windows_lie_at_fixed_places_from_the_start_and_one_more_ends_with_the_track():
+    windows = Windows(75)
+    assert (windows.length, windows.hop) == (45, 15)
+    assert [windows.starts(n) for n in (1, 75)] == [[0], [0]]
+    assert windows.starts(76) == [0, 15, 30, 31]
+    assert windows.starts(90) == [0, 15, 30, 45]
+    for n in range(76, 300):
+        assert set(windows.starts(n)) - {n - 45} <= set(windows.starts(n + 1))
+        assert windows.starts(n)[-1] == n - 45
+
+
+def joined(rows, *, starts=None, length: int = 3, end_s: float | None = None, start_s: float = 0.0) -> list[Segment]:
+    """Of labels a, b, c, by windows of 3 frames that start every frame, at 1 frame per second."""
+    joiner = Joiner("abc", length=length, start_s=start_s, rate=1.0)
+    for i, row in enumerate(rows):
+        joiner.add(i if starts is None else starts[i], None if row is None else np.array(row, np.float32))
+    return joiner.finish(start_s + len(rows) + length - 1 if end_s is None else end_s)
+
+
+A, B, C = ((0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8))
+
+
+def test_one_window_or_many_of_the_same_answer_are_one_segment():
+    for n in (1, 2, 3, 10):
+        (segment,) = joined([A] * n, start_s=5.0)
+        assert (segment.start_s, segment.end_s, segment.label) == (5.0, 5.0 + n + 2, "a")
+        assert segment.score == pytest.approx(0.8)
+
+
+def test_a_change_lies_half_way_between_the_middles_of_two_windows():
+    a, b = joined([A, A, A, A, B, B, B, B])
+    assert (a.start_s, a.end_s, a.label) == (0.0, 5.0, "a")
+    assert (b.start_s, b.end_s, b.label) == (5.0, 10.0, "b")
+    # Cells of 2, 1, 1 and 1 s; the last one is smoothed with a window of the other.
+    assert a.score == pytest.approx((0.8 * 4 + (3 * 0.8 + 0.1) / 4) / 5)
+
+
+def test_a_single_window_of_another_answer_changes_nothing():
+    assert [s.label for s in joined([A, A, A, B, A, A, A])] == ["a"]
+    assert [s.label for s in joined([A, A, A, B, B, B, A, A, A])] == ["a", "b", "a"]
+
+
+def test_a_label_stays_until_another_is_clearly_more_probable():
+    nearly = (0.45, 0.55, 0.0)
+    assert [s.label for s in joined([A, A, *[nearly] * 9])] == ["a"]
+    assert [s.label for s in joined([*[nearly] * 9])] == ["b"]
+    clearly = (0.4, 0.6, 0.0)
+    assert [s.label for s in joined([A, A, *[clearly] * 9])] == ["a", "b"]
+
+
+def test_where_nobody_is_seen_no_segment_is_and_no_label_is_kept():
+    nearly = (0.45, 0.55, 0.0)
+    first, second = joined([A, A, None, None, nearly, nearly])
+    assert (first.start_s, first.end_s, first.label) == (0.0, 3.0, "a")
+    assert (second.start_s, second.end_s, second.label) == (5.0, 8.0, "b")
+    assert first.score == pytest.approx(0.8)
+    assert joined([None, None]) == []
+
+
+def test_a_closed_segment_does_not_change():
+    rows = [A, A, B, B, C, C, C, None, A, B, B, B, A, C]
+    everything = joined(rows)
+    joiner = Joiner("abc", length=3, start_s=0.0, rate=1.0)
+    for i, row in enumerate(rows):
+        joiner.add(i, None if row is None else np.array(row, np.float32))
+        assert joiner.segments == everything[: len(joiner.segments)]
+        if joiner.open is not None:
+            following = everything[len(joiner.segments)]
+            assert (joiner.open.start_s, joiner.open.label) == (following.start_s, following.label)
+            assert joiner.open.end_s <= following.end_s
+
+
+@pytest.mark.parametrize("fps", [None, 10.0, 15.0, 15.01, 30.0])
+@pytest.mark.parametrize("frames", [1, 2, 75, 76, 150, 151, 333])
+def test_segments_cover_a_track_without_overlap(fps, frames):
+    model, track = stirred(replace(TINY, classes=("a", "b"))), replace(long_track(frames, fps=fps), start_s=2.5)
+    found = model.detect(track)
+    step = 1 / (fps or 30.0)
+    assert found[0].start_s == 2.5
+    assert found[-1].end_s == pytest.approx(2.5 + frames * step)
+    for a, b in itertools.pairwise(found):
+        assert a.end_s == b.start_s
+        assert a.label != b.label
+    if frames * step <= 5:
+        (segment,) = found
+        assert segment.score == pytest.approx(float(model.classify([track]).probabilities.max()), abs=1e-6)
+
+
+def test_a_track_longer_than_a_batch_of_windows_is_judged_window_by_window():
+    model, track = stirred(TINY), long_track(1200)
+    x, labels = prepare(track, fps=15.0), ["juggle five clubs", "whistle"]
+    windows = model.windows(15.0)
+    names, judge = model.judge(labels)
+    joiner = Joiner(names, length=45, start_s=0.0, rate=15.0)
+    for start in windows.starts(1200):
+        joiner.add(start, judge(model.clip_features([x[start : start + 45]]))[0].numpy())
+    expected, found = joiner.finish(80.0), model.detect(track, labels)
+    assert [(s.label, s.start_s, s.end_s) for s in found] == [(s.label, s.start_s, s.end_s) for s in expected]
+    np.testing.assert_allclose([s.score for s in found], [s.score for s in expected], atol=1e-5)

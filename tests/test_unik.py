@@ -372,7 +372,8 @@ def test_half_precision_checkpoint(tmp_path, model):
 def test_load_says_what_is_wrong(tmp_path, model):
     path = tmp_path / "tiny.safetensors"
     with pytest.raises(
-        CheckpointError, match=r"tiny\.safetensors: there is no such checkpoint; shipped models are tmor-small"
+        CheckpointError,
+        match=r"tiny\.safetensors: there is no such checkpoint; shipped models are tmor-small, tmor-base",
     ):
         load_model(path)
     save_model(model, path)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tmor.downstream.benchmarks.untrimmed import UntrimmedSet
     from tmor.downstream.evaluate import Evaluation
     from tmor.model.model import Model
+    from tmor.serve.onnx import OnnxModel
     from tmor.serve.predict import TrackResult
 
 app = typer.Typer(
@@ -42,7 +43,7 @@ err = Console(stderr=True, highlight=False)
 
 _MOST_ROWS = 50
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, or a checkpoint file.")]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmor-base, or a checkpoint file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Also write a self-contained HTML page here.")]
 ProtocolOption = Annotated[
@@ -120,25 +121,26 @@ def demo(
 
 @app.command(rich_help_panel="Use")
 def predict(
-    file: Annotated[Path, typer.Argument(help="A pose file (or a folder of OpenPose files).")],
+    file: Annotated[Path, typer.Argument(help="A video, a pose file, or a folder of OpenPose files.")],
     labels: Annotated[
         str | None, typer.Option(help='Your labels, separated by commas: "sit down, drink, wave".')
     ] = None,
     model: ModelOption = "tmor-small",
+    onnx: Annotated[Path | None, typer.Option(help="Run this exported model instead; needs no PyTorch.")] = None,
+    estimator: Annotated[
+        str, typer.Option(help="Finds the poses in a video: rtmlib (fetches its models), mediapipe, or a model file.")
+    ] = "rtmlib",
     as_json: JsonOption = False,
     report: ReportOption = None,
 ) -> None:
-    """Say what each person in a pose file does, and when, among labels of your own."""
-    from tmor.model.checkpoint import load_model
+    """Say what each person in a video or pose file does, and when, among labels of your own."""
     from tmor.serve.predict import as_json as results_as_json
     from tmor.serve.predict import predict_file
 
     names = None if labels is None else [label.strip() for label in labels.split(",")]
-    loaded = load_model(model)
-    if names is None and not loaded.spec.classes:
-        raise TmorError(f"model '{model}' has no classes of its own; give labels: --labels \"sit down, drink\"")
-    with _progress(f"reading {file.name}"):
-        results = predict_file(loaded, file, names)
+    loaded = _load(model, onnx, names)
+    with _progress(f"reading {file.name}") as progress:
+        results = predict_file(loaded, file, names, estimator=estimator, progress=progress)
     if as_json:
         print(json.dumps(results_as_json(str(file), results), ensure_ascii=False))
     else:
@@ -455,6 +457,19 @@ def evaluate(
         out.print(table)
 
 
+def _load(model: str, onnx: Path | None, names: list[str] | None) -> Model | OnnxModel:
+    if onnx is not None:
+        from tmor.serve.onnx import load_onnx
+
+        return load_onnx(onnx)
+    from tmor.model.checkpoint import load_model
+
+    loaded = load_model(model)
+    if names is None and not loaded.spec.classes:
+        raise TmorError(f"model '{model}' has no classes of its own; give labels: --labels \"sit down, drink\"")
+    return loaded
+
+
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -526,6 +541,27 @@ def report(results: Annotated[Path, typer.Argument(help="A folder of JSON files 
     from tmor.downstream.tables import markdown_tables
 
     print(markdown_tables(results))
+
+
+@app.command(rich_help_panel="Models")
+def export(
+    kind: Annotated[str, typer.Argument(help="onnx.")],
+    model: Annotated[str, typer.Argument(help="tmor-small, tmor-base, or a checkpoint file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.")],
+    labels: Annotated[str | None, typer.Option(help="Labels that it shall know without a text teacher.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Smaller and faster, a little less exact.")] = False,
+) -> None:
+    """Turn a model into one ONNX file, normalisation inside, that `predict --onnx` and ONNX Runtime run."""
+    from tmor.model.checkpoint import load_model
+    from tmor.serve.onnx import export_onnx
+
+    if kind != "onnx":
+        raise TmorError(f"kind is '{kind}'; expected onnx")
+    if output.exists():
+        raise TmorError(f"{output}: exists already; choose another name")
+    with _progress("exporting"):
+        export_onnx(load_model(model), output, labels=None if labels is None else _choices("labels", labels), int8=int8)
+    err.print(f"wrote {output}")
 
 
 @app.command("import-weights", rich_help_panel="Models")

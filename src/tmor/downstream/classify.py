@@ -111,10 +111,11 @@ def fine_tune(
     labels = torch.tensor([int(data.labels[i]) for i in chosen for _ in data.samples[i]])
     torch.manual_seed(seed)
     tuned = Model(replace(model.spec, classes=data.class_names, stream=stream))
-    # The classes of a model that was fine-tuned before are others.
-    start = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("class_head.")}
+    # The classes of a model that was fine-tuned before are others, and its whitening does not hold for what comes.
+    fresh = ("class_head.", "centre", "whitening")
+    start = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(fresh)}
     missing = tuned.load_state_dict(start, strict=False).missing_keys
-    assert set(missing) == {"class_head.weight", "class_head.bias"}
+    assert set(missing) == {"class_head.weight", "class_head.bias", "centre", "whitening"}
     head = tuned.class_head
     assert head is not None
     optimizer = torch.optim.AdamW(_rates(tuned, learning_rate, layer_decay), weight_decay=0.05)

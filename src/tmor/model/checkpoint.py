@@ -20,14 +20,14 @@ from tmor.model.unik import UnikShape
 from tmor.skeleton.formats.files import whole_file
 
 _KEY = "tmor"
-SHIPPED = ("tmor-small",)
+SHIPPED = ("tmor-small", "tmor-base")
 
 
 def load_model(name_or_path: str | Path = "tmor-small") -> Model:
     """A trained model, ready for use on the CPU.
 
     Args:
-        name_or_path: ``tmor-small``, which ships with the package, or a checkpoint file.
+        name_or_path: ``tmor-small`` or ``tmor-base``, which ship with the package, or a checkpoint file.
 
     Raises:
         CheckpointError: there is no such file, or it is not a checkpoint of a model.

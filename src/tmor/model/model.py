@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -15,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmor.errors import CheckpointError, TmorError
+from tmor.model.answers import Prediction, check_labels
 from tmor.model.projection import ProjectionHead
+from tmor.model.segments import Joiner, Segment, Windows
 from tmor.model.unik import UNIK, UnikShape
 from tmor.posecap.captions import describe
 from tmor.skeleton.layouts import UNIK17
@@ -39,7 +40,7 @@ class ModelSpec:
         stream: the encoder sees joints, or bones (each joint relative to the one that carries it).
         fps: the rate that tracks are brought to.
         clip_frames: frames of a clip as the encoder was trained on.
-        longest_s: a track up to this long is one clip; a longer one is cut into windows of 0.6 of it, half overlapping.
+        longest_s: a track up to this long is one clip; a longer one is cut into windows of 0.6 of it.
         views_deg: cameras around the front of a 3D person that are averaged.
         width: of the common space of the projection heads; 0 = the model has none (an imported encoder).
         teacher, teacher_hash, teacher_width: the text teacher that the text head was trained with.
@@ -69,36 +70,8 @@ class ModelSpec:
 
     @property
     def longest_frames(self) -> int:
-        """The longest single clip of a track whose rate is unknown: as if it were twice the model's."""
-        return round(2 * self.longest_s * self.fps)
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the tracks show, among the labels offered.
-
-    Args:
-        labels: the k labels.
-        probabilities: (n, k) float32, rows sum to 1.
-    """
-
-    labels: tuple[str, ...]
-    probabilities: np.ndarray
-
-    @property
-    def best(self) -> tuple[str, ...]:
-        """The most probable label of each track."""
-        return tuple(self.labels[i] for i in self.probabilities.argmax(axis=1))
-
-
-@dataclass(frozen=True)
-class Segment:
-    """An action within a track; times in seconds of the source, ``end_s`` exclusive."""
-
-    start_s: float
-    end_s: float
-    label: str
-    score: float
+        """The longest single clip of a track whose rate is unknown: as if at four times the model's rate."""
+        return round(4 * self.longest_s * self.fps)
 
 
 class Model(nn.Module):
@@ -115,6 +88,10 @@ class Model(nn.Module):
         self.text_head = ProjectionHead(spec.teacher_width, spec.width) if spec.width and spec.teacher else None
         self.video_head = ProjectionHead(spec.video_width, spec.width) if spec.width and spec.video_width else None
         self.class_head = nn.Linear(self.encoder.features, len(spec.classes)) if spec.classes else None
+        self.centre: Tensor
+        self.whitening: Tensor
+        self.register_buffer("centre", torch.zeros(self.encoder.features))
+        self.register_buffer("whitening", torch.eye(self.encoder.features))
         self.examples: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -146,7 +123,7 @@ class Model(nn.Module):
         pending: list[Tensor] = []
         owners: list[int] = []
         for i, track in enumerate(tracks):
-            clips, _ = self._clips(track)
+            clips = self._clips(track)
             pending.append(clips)
             owners += [i] * len(clips)
             if len(owners) >= _BATCH or i == len(tracks) - 1:
@@ -168,18 +145,15 @@ class Model(nn.Module):
         return self.unit(self.features(tracks))
 
     def unit(self, features: np.ndarray) -> np.ndarray:
-        """Features to compare by cosine: standardised by their mean and spread over the training data, where the model
-        has projection heads, then L2-normalised.
+        """Features to compare by cosine: centred, whitened, L2-normalised.
 
-        Without the first, what all movements have in common would outweigh what tells them apart.
+        Without that, what all movements have in common, and what is only the view, would outweigh what tells them apart
+        (:mod:`tmor.pretrain.whitening`; before it is fitted the two do nothing).
 
         Args:
             features: (n, features) as :meth:`features` gives them.
         """
-        rows = torch.from_numpy(features)
-        if self.motion_head is not None:
-            rows = self.motion_head.standardise(rows)
-        return F.normalize(rows, dim=1).numpy()
+        return F.normalize((torch.from_numpy(features) - self.centre) @ self.whitening, dim=1).numpy()
 
     def frame_features(self, track: Track) -> tuple[np.ndarray, np.ndarray]:
         """The encoder's features over time, for tracks of any length in bounded memory.
@@ -277,31 +251,85 @@ class Model(nn.Module):
         Raises:
             TmorError: no labels, a label twice, or an empty label; a track has no visible joint.
         """
-        names, probabilities = self._probabilities(torch.from_numpy(self.features(tracks)), labels)
-        return Prediction(names, probabilities.numpy())
+        names, judge = self.judge(labels)
+        return Prediction(names, judge(torch.from_numpy(self.features(tracks))).numpy())
 
     def detect(self, track: Track, labels: Sequence[str] | None = None) -> list[Segment]:
-        """What the track shows when: windows are classified, and neighbours of the same label joined.
+        """What the track shows when: windows of 3 s, 1 s apart, are classified, smoothed and joined.
 
-        A track no longer than a clip is one segment. Where the rate is unknown, frames count as if at twice the
-        model's rate.
+        (Lengths are those of a spec with ``longest_s`` of 5.) A track no longer than a clip is one segment. A live
+        :class:`tmor.serve.stream.Stream` of the same frames ends with the same segments. Where the rate is unknown,
+        frames count as if at twice the model's rate. No segment covers the middle of a window in which nobody is seen.
+
+        Args:
+            labels: as in :meth:`classify`.
+
+        Returns:
+            At least one segment, in order, without overlap.
+
+        Raises:
+            TmorError: as :meth:`classify`.
         """
-        clips, spans = self._clips(track)
-        names, probabilities = self._probabilities(self._encode([clips]), labels)
-        step = 1 / track.fps if track.fps else 0.5 / self.spec.fps
-        # A window answers for its own middle part, half-way to its neighbours.
-        cuts = [spans[0][0], *((a[1] + b[0]) / 2 for a, b in itertools.pairwise(spans)), spans[-1][1]]
-        segments: list[Segment] = []
-        for i, row in enumerate(probabilities):
-            label, score = names[int(row.argmax())], float(row.max())
-            start, end = (track.start_s + cut * len(track) * step for cut in cuts[i : i + 2])
-            if segments and segments[-1].label == label:
-                last = segments[-1]
-                weight = (end - start) / (end - last.start_s)
-                segments[-1] = replace(last, end_s=end, score=last.score * (1 - weight) + score * weight)
-            else:
-                segments.append(Segment(start, end, label, score))
-        return segments
+        x, windows = self._prepared(track), self.windows(track.fps)
+        names, judge = self.judge(labels)
+        starts = windows.starts(len(x))
+        length = windows.length if len(starts) > 1 else len(x)
+        joiner = Joiner(names, length=length, start_s=track.start_s, rate=self.rate(track.fps))
+        for first in range(0, len(starts), _BATCH):
+            part = starts[first : first + _BATCH]
+            clips = [x[s : s + length] for s in part]
+            seen = [not np.isnan(clip).all() for clip in clips]
+            rows = iter(
+                judge(self.clip_features([c for c, s in zip(clips, seen, strict=True) if s])) if any(seen) else ()
+            )
+            for start, is_seen in zip(part, seen, strict=True):
+                joiner.add(start, next(rows).numpy() if is_seen else None)
+        return joiner.finish(track.start_s + len(track) / (track.fps or self.rate(None)))
+
+    def windows(self, fps: float | None) -> Windows:
+        """The windows in which :meth:`detect` judges tracks of a rate, None = unknown."""
+        return Windows(self.spec.longest_frames if fps is None else round(self.spec.longest_s * self.spec.fps))
+
+    def rate(self, fps: float | None) -> float:
+        """Frames per second that a track of a rate has when prepared; as if twice the model's where it is unknown."""
+        if fps is None:
+            return 2 * self.spec.fps
+        return fps if math.isclose(fps, self.spec.fps, rel_tol=1e-3) else self.spec.fps
+
+    def judge(self, labels: Sequence[str] | None) -> tuple[tuple[str, ...], Callable[[Tensor], Tensor]]:
+        """The labels, and a function from (n, features) to (n, labels) probabilities; texts are embedded here, once.
+
+        Args:
+            labels: as in :meth:`classify`.
+
+        Raises:
+            TmorError: the labels are not valid, or the model can't tell them apart.
+        """
+        if labels is not None:
+            names = check_labels(labels)
+            similarity = self._similarity(names)
+            return names, lambda features: (similarity(features) / self.spec.temperature).softmax(dim=1)
+        if self.class_head is None:
+            raise TmorError(f"model '{self.spec.name}' has no classes of its own; give labels")
+        head = self.class_head
+
+        def by_class(features: Tensor) -> Tensor:
+            with torch.inference_mode():
+                return head(features).softmax(dim=1)
+
+        return self.spec.classes, by_class
+
+    def clip_features(self, clips: Sequence[np.ndarray]) -> Tensor:
+        """The encoder's features of stretches of prepared tracks, each seen as one clip.
+
+        Args:
+            clips: one or more (frames, 17, 2 | 3) of any number of frames, as
+                :func:`tmor.skeleton.normalize.prepare` gives them; all 2D or all 3D.
+
+        Returns:
+            (len(clips), features), of 3D ones the mean over the views.
+        """
+        return self._encode([self._seen(clips)])
 
     def enroll(self, examples: Mapping[str, Sequence[Track]]) -> Model:
         """A model that also knows actions by example: few-shot enrolment.
@@ -322,50 +350,55 @@ class Model(nn.Module):
             other.examples[check_labels([label])[0]] = self.embed(tracks)
         return other
 
-    def _probabilities(self, features: Tensor, labels: Sequence[str] | None) -> tuple[tuple[str, ...], Tensor]:
-        """(n, features) -> the labels, and (n, labels) that sum to 1."""
-        if labels is not None:
-            names = check_labels(labels)
-            return names, (self._similarity(features, names) / self.spec.temperature).softmax(dim=1)
-        if self.class_head is None:
-            raise TmorError(f"model '{self.spec.name}' has no classes of its own; give labels")
-        with torch.inference_mode():
-            return self.spec.classes, self.class_head(features).softmax(dim=1)
-
-    def _similarity(self, features: Tensor, labels: tuple[str, ...]) -> Tensor:
-        """(n, features) -> (n, labels) cosines: with the text, or the mean example where the label was enrolled."""
-        columns: dict[str, Tensor] = {}
+    def _similarity(self, labels: tuple[str, ...]) -> Callable[[Tensor], Tensor]:
+        """A function from (n, features) to (n, labels) cosines: with the text, or the mean example where the label was
+        enrolled."""
         by_text = [label for label in labels if label not in self.examples]
-        with torch.inference_mode():
-            if by_text:
-                scores = torch.from_numpy(self.project(features.numpy()) @ self.project_labels(by_text).T)
-                columns |= dict(zip(by_text, scores.T, strict=True))
-            for label in labels:
-                if label in self.examples:
-                    centre = F.normalize(torch.from_numpy(self.examples[label]).mean(dim=0), dim=0)
-                    columns[label] = torch.from_numpy(self.unit(features.numpy())) @ centre
-        return torch.stack([columns[label] for label in labels], dim=1)
+        texts = dict(zip(by_text, self.project_labels(by_text), strict=True)) if by_text else {}
+        centres = {
+            label: F.normalize(torch.from_numpy(self.examples[label]).mean(dim=0), dim=0)
+            for label in labels
+            if label in self.examples
+        }
 
-    def _clips(self, track: Track) -> tuple[Tensor, list[tuple[float, float]]]:
-        """What the encoder sees of a track: (clips, views, frames, 17, 2), and each clip's span as shares of the
-        track."""
-        spec = self.spec
-        x = self._prepared(track)
-        longest = spec.longest_frames if track.fps is None else round(spec.longest_s * spec.fps)
-        starts, length = [0], len(x)
-        if len(x) > longest:
-            length = round(0.6 * longest)
-            count = 1 + math.ceil((len(x) - length) / (length / 2))
-            starts = [round(s) for s in np.linspace(0, len(x) - length, count)]
-        clips = torch.from_numpy(np.stack([stretch(x[s : s + length], spec.clip_frames) for s in starts]))
-        return self._views(clips, track.dims), [(s / len(x), (s + length) / len(x)) for s in starts]
+        def cosines(features: Tensor) -> Tensor:
+            rows = features.numpy()
+            columns: dict[str, Tensor] = {}
+            with torch.inference_mode():
+                if by_text:
+                    scores = torch.from_numpy(self.project(rows) @ np.stack([texts[label] for label in by_text]).T)
+                    columns |= dict(zip(by_text, scores.T, strict=True))
+                if centres:
+                    unit = torch.from_numpy(self.unit(rows))
+                    columns |= {label: unit @ centre for label, centre in centres.items()}
+            return torch.stack([columns[label] for label in labels], dim=1)
 
-    def _prepared(self, track: Track) -> np.ndarray:
+        return cosines
+
+    def _clips(self, track: Track) -> Tensor:
+        """What the encoder sees of a track as a whole: (clips, views, frames, 17, channels); the clips of a long one
+        are half overlapping windows."""
+        x, windows = self._prepared(track), self.windows(track.fps)
+        return self._seen([x[start:stop] for start, stop in windows.of_whole(len(x))])
+
+    def _seen(self, clips: Sequence[np.ndarray]) -> Tensor:
+        """Prepared (frames, 17, dims) each -> (clips, views, frames, 17, channels)."""
+        x = torch.from_numpy(np.stack([stretch(clip, self.spec.clip_frames) for clip in clips]))
+        return self._views(x, x.shape[-1])
+
+    def check_joints(self) -> None:
+        """
+        Raises:
+            TmorError: the model's joints are not those that tracks are converted to.
+        """
         if self.spec.joints != len(UNIK17):
             raise TmorError(
                 f"model '{self.spec.name}' sees {self.spec.joints} joints of a layout that it does not name; tracks "
                 f"come as {UNIK17.name} with {len(UNIK17)}: give your own arrays to its encoder"
             )
+
+    def _prepared(self, track: Track) -> np.ndarray:
+        self.check_joints()
         return prepare(track, fps=self.spec.fps)
 
     def _views(self, clips: Tensor, dims: int) -> Tensor:
@@ -391,24 +424,3 @@ class Model(nn.Module):
                 row.unflatten(0, part.shape[:2]).mean(dim=1) for row, part in zip(rows.split(sizes), clips, strict=True)
             ]
             return torch.cat(parts)
-
-
-def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """The labels, stripped.
-
-    Raises:
-        TmorError: there are none, one is empty, or one occurs twice (without regard to case).
-    """
-    if isinstance(labels, str):
-        raise TmorError(f"labels are one string, {labels!r}; expected a list of labels")
-    stripped = tuple(label.strip() for label in labels)
-    if not stripped:
-        raise TmorError("no labels were given; expected at least one")
-    seen: set[str] = set()
-    for label in stripped:
-        if not label:
-            raise TmorError("a label is empty; expected words")
-        if label.casefold() in seen:
-            raise TmorError(f"label '{label}' is given twice")
-        seen.add(label.casefold())
-    return stripped

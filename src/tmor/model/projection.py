@@ -26,12 +26,6 @@ class ProjectionHead(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.zeros_(layer.bias)
 
-    def standardise(self, x: Tensor) -> Tensor:
-        """(n, width_in) by the mean and spread that training saw."""
-        norm = self.layers[0]
-        assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
-        return (x - norm.running_mean) * (norm.running_var + norm.eps).rsqrt()
-
     def forward(self, x: Tensor) -> Tensor:
         """(n, width_in) -> (n, width), of length 1."""
         return F.normalize(self.layers(x), dim=-1)

@@ -31,6 +31,7 @@ from tmor.pretrain.clips import Clips
 from tmor.pretrain.clusters import cluster, diagnostics
 from tmor.pretrain.losses import cluster_nce, paired_nce
 from tmor.pretrain.sampling import SAME_TEXT, Bank, cluster_masks, epoch_order, instance, step_generator
+from tmor.pretrain.whitening import fit_whitening
 from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import load_text_teacher
 
@@ -98,6 +99,7 @@ def pretrain(
         _store(state, out / "state.safetensors")
         log.info("%s", record)
     final = state.average if config.average else state.model
+    fit_whitening(final, clips, config, progress)
     save_model(final, out / "model.safetensors")
     return final.eval()
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmor.errors import TmorError
-from tmor.model.model import Model, Segment
+from tmor.model.segments import Segment
 from tmor.skeleton.formats import read_tracks
+from tmor.skeleton.formats.files import is_video
 from tmor.skeleton.tracks import Track
+
+if TYPE_CHECKING:
+    from tmor.model.model import Model
+    from tmor.serve.onnx import OnnxModel
 
 _log = logging.getLogger("tmor")
 
@@ -41,7 +47,9 @@ class TrackResult:
         return self.probabilities[self.label]
 
 
-def predict_tracks(model: Model, tracks: Sequence[Track], labels: Sequence[str] | None = None) -> list[TrackResult]:
+def predict_tracks(
+    model: Model | OnnxModel, tracks: Sequence[Track], labels: Sequence[str] | None = None
+) -> list[TrackResult]:
     """Classify each track and find its segments; tracks in which nobody is seen are left out, counted and logged.
 
     Args:
@@ -66,9 +74,34 @@ def predict_tracks(model: Model, tracks: Sequence[Track], labels: Sequence[str] 
     ]
 
 
-def predict_file(model: Model, path: str | Path, labels: Sequence[str] | None = None) -> list[TrackResult]:
-    """:func:`predict_tracks` of a pose file in any format that :func:`tmor.read_tracks` reads."""
-    return predict_tracks(model, read_tracks(path), labels)
+def predict_file(
+    model: Model | OnnxModel,
+    path: str | Path,
+    labels: Sequence[str] | None = None,
+    *,
+    estimator: str = "rtmlib",
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[TrackResult]:
+    """:func:`predict_tracks` of a video, or of a pose file in any format that :func:`tmor.read_tracks` reads.
+
+    Args:
+        estimator: of the poses of a video (:func:`tmor.pose.load_estimator`).
+
+    Raises:
+        TmorError: the file can't be read, nobody is in it, the estimator is not at hand, or the labels are not valid.
+    """
+    if not is_video(path):
+        return predict_tracks(model, read_tracks(path), labels)
+    from tmor.pose import find_people, load_estimator
+
+    def seen(done_s: float, duration_s: float | None) -> None:
+        progress("finding people", round(1000 * done_s), round(1000 * (duration_s or 0)))
+
+    with closing(load_estimator(estimator)) as finder:
+        people = find_people(path, finder, progress=seen)
+    if not people.tracks:
+        raise TmorError(f"{path}: nobody was found in the video")
+    return predict_tracks(model, people.tracks, labels)
 
 
 def as_json(source: str, results: Sequence[TrackResult]) -> dict[str, Any]:
@@ -84,7 +117,7 @@ def as_json(source: str, results: Sequence[TrackResult]) -> dict[str, Any]:
             {
                 "id": track.id if track.id is not None else str(n),
                 "start_s": round(track.start_s, 3),
-                "end_s": segments[-1]["end_s"],
+                "end_s": round(track.start_s + len(track) / (track.fps or 30.0), 3),
                 "label": result.label,
                 "score": round(result.score, 4),
                 "probabilities": {label: round(p, 4) for label, p in result.probabilities.items()},

@@ -35,6 +35,20 @@ def read_bytes(path: Path, size: int = -1) -> bytes:
     return content
 
 
+def is_video(path: str | Path) -> bool:
+    """Whether a file begins as MP4 or MOV, AVI, Matroska or WebM, or MPEG do; False where there is no file."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    return (
+        start[4:8] == b"ftyp"
+        or (start[:4] == b"RIFF" and start[8:12] == b"AVI ")
+        or start[:4] in (b"\x1aE\xdf\xa3", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")
+    )
+
+
 def read_text(path: Path) -> str:
     """The content of a UTF-8 text file.
 

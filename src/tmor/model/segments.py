@@ -1,0 +1,144 @@
+"""What happens when: one rule for recordings and live streams, so that both give the same answer.
+
+A track is judged in windows that start at fixed places from its first frame. Each window answers for the moments around
+its middle, half-way to its neighbours; its answer is smoothed with theirs, and a label stays until another is clearly
+more probable. Nothing depends on what comes more than one window later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Measured on sample motions strung together, 24 labels: of hops from 0.2 to 1.4 s, means over 1, 3 or 5 windows and
+# margins up to 0.2, these are among the best. F at IoU 0.5 by examples: 68, without smoothing and half overlapping 54;
+# by text, where windows are often mistaken, 17 to 18 against 8.
+_SHARE = 0.6
+_HOPS = 3
+_MARGIN = 0.15
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An action within a track; times in seconds of the source, ``end_s`` exclusive.
+
+    ``score`` is the mean over the segment of the label's smoothed probability.
+    """
+
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of a track lie, in frames of the track as prepared.
+
+    A track up to ``longest`` frames is one window. In a longer one, windows of ``length`` start every ``hop`` frames
+    from the first, and one more ends with the last frame.
+    """
+
+    longest: int
+
+    @property
+    def length(self) -> int:
+        """Frames of a window."""
+        return max(1, round(_SHARE * self.longest))
+
+    @property
+    def hop(self) -> int:
+        """Frames from one window's start to the next one's."""
+        return max(1, round(self.length / _HOPS))
+
+    def starts(self, frames: int) -> list[int]:
+        """The first frame of each window of a track of that many frames."""
+        if frames <= self.longest:
+            return [0]
+        last = frames - self.length
+        regular = list(range(0, last + 1, self.hop))
+        return regular if regular[-1] == last else [*regular, last]
+
+    def of_whole(self, frames: int) -> list[tuple[int, int]]:
+        """The first frame and the one after the last of each clip of a track that is judged as a whole: of a longer one
+        than ``longest``, windows that overlap by half or a little more."""
+        if frames <= self.longest:
+            return [(0, frames)]
+        count = 1 + math.ceil((frames - self.length) / (self.length / 2))
+        starts = [round(start) for start in np.linspace(0, frames - self.length, count)]
+        return [(start, start + self.length) for start in starts]
+
+
+class Joiner:
+    """Makes segments of the windows' answers, one window after the other.
+
+    Args:
+        labels: the k labels.
+        length: frames of a window.
+        start_s: when the track's first frame is, in seconds of the source.
+        rate: frames per second in which the windows' starts are given.
+    """
+
+    def __init__(self, labels: Sequence[str], *, length: int, start_s: float, rate: float) -> None:
+        self._labels, self._length, self._start_s, self._rate = tuple(labels), length, start_s, rate
+        self.segments: list[Segment] = []
+        """Those that are closed: what comes later does not change them."""
+        self._rows: list[tuple[int, np.ndarray | None]] = []  # the window before, and the one that is undecided
+        self._decided_s = start_s
+        self._label: int | None = None
+        self._since_s, self._mass = start_s, 0.0
+
+    @property
+    def open(self) -> Segment | None:
+        """The segment that goes on, as far as it is decided; None where nobody was seen."""
+        if self._label is None:
+            return None
+        score = self._mass / (self._decided_s - self._since_s)
+        return Segment(self._since_s, self._decided_s, self._labels[self._label], score)
+
+    def add(self, start: int, probabilities: np.ndarray | None) -> None:
+        """The answer of the next window.
+
+        Args:
+            start: its first frame; larger than the one before.
+            probabilities: (k,); None = nobody is seen in it.
+        """
+        self._rows.append((start, probabilities))
+        if len(self._rows) > 1:
+            middle = (self._rows[-2][0] + start + self._length) / 2
+            self._decide(len(self._rows) - 2, self._start_s + middle / self._rate)
+        self._rows = self._rows[-2:]
+
+    def finish(self, end_s: float) -> list[Segment]:
+        """All segments, the last of them up to ``end_s``; at least one window was added, and none may follow."""
+        self._decide(len(self._rows) - 1, end_s)
+        self._close()
+        return self.segments
+
+    def _decide(self, i: int, until_s: float) -> None:
+        """Give the moments around window ``i`` of those kept a label."""
+        own = self._rows[i][1]
+        if own is None:
+            self._close()
+            self._decided_s = until_s
+            return
+        beside = [row for _, row in (*self._rows[max(i - 1, 0) : i], *self._rows[i + 1 : i + 2]) if row is not None]
+        smooth = np.stack([own, own, *beside]).mean(axis=0, dtype=np.float64)
+        best = int(smooth.argmax())
+        label = self._label
+        if label is None or smooth[best] > smooth[label] + _MARGIN:
+            label = best
+        if label != self._label:
+            self._close()
+            self._label, self._since_s = label, self._decided_s
+        self._mass += float(smooth[label]) * (until_s - self._decided_s)
+        self._decided_s = until_s
+
+    def _close(self) -> None:
+        segment = self.open
+        if segment is not None:
+            self.segments.append(segment)
+        self._label, self._mass = None, 0.0

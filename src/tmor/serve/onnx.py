@@ -1,0 +1,751 @@
+"""A model as one ONNX file: written with torch, run without it.
+
+The graph takes clips as :func:`tmor.skeleton.canonical.prepare` gives them and does everything after that: it stretches
+them to the model's clip, sees 3D ones through cameras, normalises, encodes and projects. What lies around the graph
+(labels with their embeddings, enrolled examples, rate, where the model comes from) is JSON in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import copy
+import json
+import logging
+import math
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tmor.errors import FormatError, TmorError
+from tmor.model.answers import Prediction, check_labels
+from tmor.model.segments import Joiner, Segment, Windows
+from tmor.posecap.captions import plain_label
+from tmor.skeleton.canonical import prepare, stretch
+from tmor.skeleton.formats.files import read_bytes
+from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.tracks import Track
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
+    from onnxruntime import InferenceSession
+    from torch import Tensor, nn
+
+    from tmor.model.model import Model, ModelSpec
+
+_KEY = "tmor"
+_FORMAT = 1
+_OPSET = 20  # the first with GELU
+_LARGEST_FILE = 1 << 28
+_LARGEST_METADATA = 1 << 26
+_MOST_FIELDS = 10_000
+_BATCH = 32
+_JOINTS = len(UNIK17)
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxSpec:
+    """What lies around the graph.
+
+    Args:
+        name: of the model.
+        fps, clip_frames, longest_s, longest_frames, classes, temperature: as in
+            :class:`tmor.model.model.ModelSpec`.
+        features: width of the encoder's features.
+        width: of the space where movements and labels meet; 0 = there is none.
+        texts: (width,) of each exported label, its words as in :func:`tmor.posecap.captions.plain_label`.
+        labels: the exported labels as they were given.
+        examples: (n, features) of each enrolled label, L2-normalised.
+        card: facts for people: shape, stream, teacher, training, whether weights are 8-bit.
+    """
+
+    name: str
+    fps: float
+    clip_frames: int
+    longest_s: float
+    longest_frames: int
+    temperature: float
+    classes: tuple[str, ...]
+    features: int
+    width: int
+    labels: tuple[str, ...]
+    texts: dict[str, np.ndarray]
+    examples: dict[str, np.ndarray]
+    card: dict[str, Any]
+
+
+class OnnxModel:
+    """An exported model, run by ONNX Runtime on the CPU. Made by :func:`load_onnx`.
+
+    Its methods mean what those of :class:`tmor.model.model.Model` do; but the text teacher is not at hand, so labels
+    are those that were exported or enrolled.
+    """
+
+    def __init__(self, spec: OnnxSpec, session: InferenceSession) -> None:
+        self.spec, self._session = spec, session
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that it can tell apart: exported and enrolled."""
+        return (*self.spec.labels, *(label for label in self.spec.examples if label not in self.spec.labels))
+
+    def features(self, tracks: Sequence[Track]) -> np.ndarray:
+        """The encoder's features of whole tracks: the mean over each track's clips and views.
+
+        Returns:
+            (len(tracks), features) float32.
+
+        Raises:
+            TmorError: a track has no visible joint.
+        """
+        rows = np.zeros((len(tracks), self.spec.features), np.float32)
+        for row, track in zip(rows, tracks, strict=True):
+            x = prepare(track, fps=self.spec.fps)
+            spans = self._windows(track).of_whole(len(x))
+            row[:] = self.clip_features([x[start:stop] for start, stop in spans]).mean(axis=0)
+        return rows
+
+    def clip_features(self, clips: Sequence[np.ndarray]) -> np.ndarray:
+        """The encoder's features of stretches of prepared tracks, each seen as one clip.
+
+        Args:
+            clips: one or more (frames, 17, 2 | 3) of one number of frames, as :func:`tmor.skeleton.canonical.prepare`
+                gives them; all 2D or all 3D.
+
+        Returns:
+            (len(clips), features) float32.
+        """
+        x = np.stack(clips).astype(np.float32, copy=False)
+        parts = [x[i : i + _BATCH] for i in range(0, len(x), _BATCH)]
+        return np.concatenate([self._run("features", part, np.zeros((0, self.spec.features))) for part in parts])
+
+    def unit(self, features: np.ndarray) -> np.ndarray:
+        """(n, features) to compare by cosine, as :meth:`tmor.model.model.Model.unit` gives them."""
+        return self._head("units", features)
+
+    def project(self, features: np.ndarray) -> np.ndarray:
+        """(n, features) -> (n, width) in the space of labels, L2-normalised."""
+        if not self.spec.width:
+            raise TmorError(f"model '{self.spec.name}' has no projection heads and can't compare movements with text")
+        return self._head("embeddings", features)
+
+    def classify(self, tracks: Sequence[Track], labels: Sequence[str] | None = None) -> Prediction:
+        """Which of the labels each track shows.
+
+        Args:
+            labels: None: the classes that the model was fine-tuned for; where there are none, all of :attr:`labels`.
+
+        Raises:
+            TmorError: a label was neither exported nor enrolled; no labels, a label twice, or an empty label; a track
+                has no visible joint.
+        """
+        names = self._names(labels)
+        return Prediction(names or self.spec.classes, self._probabilities(self.features(tracks), names))
+
+    def detect(self, track: Track, labels: Sequence[str] | None = None) -> list[Segment]:
+        """What the track shows when (:meth:`tmor.model.model.Model.detect`).
+
+        Raises:
+            TmorError: as :meth:`classify`.
+        """
+        names = self._names(labels)
+        x, windows = prepare(track, fps=self.spec.fps), self._windows(track)
+        starts = windows.starts(len(x))
+        length = min(windows.length, len(x)) if len(starts) > 1 else len(x)
+        rate = 2 * self.spec.fps
+        if track.fps is not None:
+            rate = track.fps if math.isclose(track.fps, self.spec.fps, rel_tol=1e-3) else self.spec.fps
+        joiner = Joiner(names or self.spec.classes, length=length, start_s=track.start_s, rate=rate)
+        clips = [x[start : start + length] for start in starts]
+        seen = [not np.isnan(clip).all() for clip in clips]
+        found = self.clip_features([clip for clip, is_seen in zip(clips, seen, strict=True) if is_seen])
+        rows = iter(self._probabilities(found, names))
+        for start, is_seen in zip(starts, seen, strict=True):
+            joiner.add(start, next(rows) if is_seen else None)
+        return joiner.finish(track.start_s + len(track) / (track.fps or rate))
+
+    def _windows(self, track: Track) -> Windows:
+        spec = self.spec
+        return Windows(spec.longest_frames if track.fps is None else round(spec.longest_s * spec.fps))
+
+    def _names(self, labels: Sequence[str] | None) -> tuple[str, ...]:
+        """The labels to tell apart; none where the class head is meant."""
+        if labels is None:
+            if not (self.spec.classes or self.labels):
+                raise TmorError(
+                    f"model '{self.spec.name}' has no classes of its own and was exported without labels: export it "
+                    "again with labels"
+                )
+            return () if self.spec.classes else self.labels
+        names = check_labels(labels)
+        missing = [n for n in names if n not in self.spec.examples and plain_label(n) not in self.spec.texts]
+        if missing:
+            known = ", ".join(self.labels[:20]) + (", ..." if len(self.labels) > 20 else "")
+            raise TmorError(
+                f"'{self.spec.name}' was exported without label{'s' * (len(missing) > 1)} {', '.join(missing)}; it "
+                f"knows {known or 'none'}. An exported model has no text teacher: export it again with these labels"
+            )
+        return names
+
+    def _probabilities(self, features: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+        """(n, features) -> (n, labels) float32; without names, of the classes."""
+        if not names:
+            return _softmax(self._head("logits", features))
+        by_text = [name for name in names if name not in self.spec.examples]
+        columns: dict[str, np.ndarray] = {}
+        if by_text:
+            texts = np.stack([self.spec.texts[plain_label(name)] for name in by_text])
+            columns |= dict(zip(by_text, texts @ self.project(features).T, strict=True))
+        if len(by_text) < len(names):
+            unit = self.unit(features)
+            for name in names:
+                if name in self.spec.examples:
+                    columns[name] = unit @ _normalised(self.spec.examples[name].mean(axis=0))
+        return _softmax(np.stack([columns[name] for name in names], axis=1) / self.spec.temperature)
+
+    def _head(self, output: str, features: np.ndarray) -> np.ndarray:
+        return self._run(output, np.zeros((0, 1, _JOINTS, 2)), features)
+
+    def _run(self, output: str, clips: np.ndarray, known: np.ndarray) -> np.ndarray:
+        feeds = {"clips": clips.astype(np.float32, copy=False), "known": known.astype(np.float32, copy=False)}
+        try:
+            found = np.asarray(self._session.run([output], feeds)[0])
+        except _runtime_errors() as error:
+            raise FormatError(f"model '{self.spec.name}': ONNX Runtime can't run it: {str(error)[:300]}") from error
+        if found.ndim != 2 or len(found) != len(clips) + len(known):
+            raise FormatError(
+                f"model '{self.spec.name}' gives {output} of shape {found.shape} for {len(clips)} clips and "
+                f"{len(known)} known; expected a row for each"
+            )
+        return found
+
+
+def _normalised(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def _softmax(x: np.ndarray) -> np.ndarray:
+    powers = np.exp(x - x.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def load_onnx(path: str | Path, *, threads: int = 1) -> OnnxModel:
+    """A model that :func:`export_onnx` wrote. Needs ONNX Runtime; neither torch nor the text teacher.
+
+    The metadata are checked before ONNX Runtime sees the file. The graph itself is a program without access to files,
+    but one made in bad faith can take any amount of time and memory.
+
+    Args:
+        threads: for short clips one is fastest.
+
+    Raises:
+        FormatError: there is no such file, it is too large, damaged, or was not written by :func:`export_onnx`.
+        TmorError: ONNX Runtime is not installed.
+    """
+    path = Path(path)
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise TmorError("running ONNX files needs ONNX Runtime: pip install onnxruntime") from error
+    if path.is_file() and path.stat().st_size > _LARGEST_FILE:
+        raise FormatError(f"{path}: has {path.stat().st_size:,} bytes; models have at most {_LARGEST_FILE:,}")
+    content = read_bytes(path)
+    spec = _read_spec(content, path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    try:
+        # From memory: a graph that names other files as its weights finds none.
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except _runtime_errors() as error:
+        raise FormatError(f"{path}: ONNX Runtime can't load it: {str(error).strip()[:300]}") from error
+    taken = {i.name: i.shape[-1] for i in (*session.get_inputs(), *session.get_overridable_initializers())}
+    given = {o.name: o.shape[-1] for o in session.get_outputs()}
+    expected = {"features": spec.features, "units": spec.features}
+    expected |= {"embeddings": spec.width} if spec.width else {}
+    expected |= {"logits": len(spec.classes)} if spec.classes else {}
+    if taken.keys() != {"clips", "known"} or taken["known"] != spec.features or given != expected:
+        raise FormatError(
+            f"{path}: the graph takes {', '.join(taken)} and gives {given}; "
+            f"expected clips and known (of width {spec.features}), and {expected}"
+        )
+    return OnnxModel(spec, session)
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises for graphs that it can't load or run; they have no common parent."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
+
+    return (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoModel,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+
+
+def _read_spec(content: bytes, path: Path) -> OnnxSpec:
+    try:
+        text = dict(_metadata(content)).get(_KEY)
+    except (IndexError, UnicodeDecodeError, ValueError) as error:
+        raise FormatError(f"{path}: not a complete ONNX file; it may be damaged") from error
+    if text is None:
+        raise FormatError(f"{path}: has no '{_KEY}' metadata; only files that tmor export onnx wrote can be run")
+    try:
+        values = json.loads(text)
+        if values["format"] != _FORMAT:
+            raise FormatError(f"{path}: is of format {values['format']!r}; this tmor reads format {_FORMAT}")
+        features, width = _whole(values["features"], 1, 1 << 16), _whole(values["width"], 0, 1 << 16)
+        examples = {str(k): _array(v, (None, features)) for k, v in values["examples"].items()}
+        labels = tuple(str(label) for label in values["labels"])
+        texts = _array(values["texts"], (len(labels), width))
+        return OnnxSpec(
+            name=str(values["name"]),
+            fps=_positive(values["fps"]),
+            clip_frames=_whole(values["clip_frames"], 1, 1 << 16),
+            longest_s=_positive(values["longest_s"]),
+            longest_frames=_whole(values["longest_frames"], 1, 1 << 24),
+            temperature=_positive(values["temperature"]),
+            classes=tuple(str(label) for label in values["classes"]),
+            features=features,
+            width=width,
+            labels=labels,
+            texts=dict(zip(map(plain_label, labels), texts, strict=True)),
+            examples=examples,
+            card=dict(values["card"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, binascii.Error) as error:
+        raise FormatError(f"{path}: the description of the model is not valid: {error!r}"[:500]) from error
+
+
+def _metadata(content: bytes) -> Iterator[tuple[str, str]]:
+    """The metadata of an ONNX file, by the wire format of protocol buffers: field 14 of the model.
+
+    Raises:
+        IndexError, ValueError: the bytes are not of that format.
+    """
+    for count, (number, value) in enumerate(_fields(content)):
+        if count == _MOST_FIELDS:
+            raise ValueError("too many fields")
+        if number == 14 and isinstance(value, bytes):
+            if len(value) > _LARGEST_METADATA:
+                raise ValueError("metadata are too large")
+            entry = {n: v.decode() for n, v in _fields(value) if isinstance(v, bytes)}
+            yield entry.get(1, ""), entry.get(2, "")
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """(field number, value) of a message; groups are not used in ONNX."""
+    at = 0
+    while at < len(content):
+        key, at = _varint(content, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _varint(content, at)
+            yield key >> 3, value
+            continue
+        size, at = _varint(content, at) if kind == 2 else ({1: 8, 5: 4}.get(kind, len(content) + 1), at)
+        if at + size > len(content):
+            raise ValueError("a field reaches beyond the end")
+        yield key >> 3, content[at : at + size]
+        at += size
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = content[at]
+        value, at = value | (byte & 127) << shift, at + 1
+        if byte < 128:
+            return value, at
+    raise ValueError("a number has more than ten bytes")
+
+
+def _whole(value: Any, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{value!r}; expected a whole number from {least} to {most}")
+    return value
+
+
+def _positive(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 < value < 1e6:
+        raise ValueError(f"{value!r}; expected a positive number")
+    return float(value)
+
+
+def _packed(array: np.ndarray) -> dict[str, Any]:
+    return {
+        "shape": list(array.shape),
+        "float32": base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode(),
+    }
+
+
+def _array(value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    """An array of :func:`_packed`; None in ``shape`` = one or more."""
+    found = tuple(_whole(n, 0, 1 << 24) for n in value["shape"])
+    if len(found) != len(shape) or any(n != m if m is not None else n < 1 for n, m in zip(found, shape, strict=True)):
+        raise ValueError(f"an array of shape {found}; expected {shape}")
+    content = base64.b64decode(value["float32"], validate=True)
+    if len(content) != 4 * math.prod(found):
+        raise ValueError(f"an array of {len(content)} bytes; expected {4 * math.prod(found)}")
+    array = np.frombuffer(content, "<f4").astype(np.float32).reshape(found)
+    if not np.isfinite(array).all():
+        raise ValueError("an array holds NaN or infinite numbers")
+    return array
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None = None, int8: bool = False) -> None:
+    """Write a model as one ONNX file, for :func:`load_onnx` or any other ONNX runtime.
+
+    The graph's input ``clips`` is (clips, frames, 17, 2 | 3) float32 as :func:`tmor.skeleton.canonical.prepare` gives
+    them: y up, NaN = unseen; any number of clips and frames, all 2D or all 3D. The optional input ``known``
+    (m, features) are features to send through the heads along with those of the clips, such as the mean of several
+    clips of one person. The outputs have a row for each clip, then one for each known: ``features``; ``units``, which
+    are features to compare by cosine (:meth:`tmor.model.model.Model.unit`); ``embeddings`` (L2-normalised, in the space
+    of labels) where the model has projection heads; ``logits`` where it has classes.
+
+    Args:
+        labels: to be told apart by text; their embeddings go into the file. Enrolled examples always do.
+        int8: 8-bit weights and activations in the convolutions and products of the encoder, calibrated on the embedded
+            sample motions.
+
+    Raises:
+        TmorError: the labels are not valid, or the model has no text head for them, or other joints than unik17; a
+            package that export needs is missing.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 (torch's exporter needs it)
+    except ImportError as error:
+        raise TmorError(f"export needs onnx and onnxscript: pip install onnx onnxscript ({error})") from error
+    from tmor.model.checkpoint import write_whole
+
+    model.check_joints()
+    names = () if labels is None else check_labels(labels)
+    texts = model.project_labels(names) if names else np.zeros((0, model.spec.width), np.float32)
+    model.eval()
+    trunk = _trunk(model)
+    if int8:
+        trunk = _quantised(trunk, model)
+    whole = _composed(model.spec, trunk, _views(model.spec))
+    whole.producer_name = "tmor"
+    whole.doc_string = f"{model.spec.name}: skeleton clips to features, and to the space of labels or classes."
+    onnx.helper.set_model_props(whole, {_KEY: json.dumps(_described(model, names, texts, int8=int8))})
+    onnx.checker.check_model(whole)
+    write_whole(path, whole.SerializeToString())
+
+
+def _described(model: Model, labels: Sequence[str], texts: np.ndarray, *, int8: bool) -> dict[str, Any]:
+    """The metadata, as :func:`_read_spec` reads them."""
+    spec, features = model.spec, model.encoder.features
+    facts = asdict(spec)
+    own = ("name", "fps", "clip_frames", "longest_s", "temperature", "classes", "width")
+    return {
+        "format": _FORMAT,
+        **{key: facts.pop(key) for key in own},
+        "longest_frames": spec.longest_frames,
+        "features": features,
+        "labels": list(labels),
+        "texts": _packed(texts),
+        "examples": {label: _packed(rows) for label, rows in model.examples.items()},
+        "card": {**facts, "int8": int8, "layout": UNIK17.name, "joint_names": list(UNIK17.joints)},
+    }
+
+
+def _views(spec: ModelSpec) -> ModelProto | None:
+    """``stretched`` (clips, frames, 17, 3) -> ``views`` (clips, views, frames, 17, 2); None where the encoder itself
+    takes 3D."""
+    import torch
+    from torch import nn
+
+    from tmor.skeleton.normalize import views_of
+
+    if spec.channels == 3:
+        return None
+
+    class Views(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return views_of(x, spec.views_deg).transpose(0, 1)
+
+    example = torch.randn(3, spec.clip_frames, _JOINTS, 3)
+    return _converted(Views(), {"stretched": (example, ("clips",))}, ["views"])
+
+
+def _trunk(model: Model) -> ModelProto:
+    """``views`` (clips, views, frames, 17, channels) and ``known`` -> the outputs."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    from tmor.skeleton.normalize import to_body, to_bones
+
+    encoder, empty = _person(model)
+    spec = model.spec
+    slots = spec.shape.persons or 1
+
+    class Trunk(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+            self.unit = nn.Linear(len(model.centre), len(model.centre))
+            self.unit.weight.data = model.whitening.T.clone()
+            self.unit.bias.data = -model.centre @ model.whitening
+            self.motion_head = copy.deepcopy(model.motion_head)
+            self.class_head = copy.deepcopy(model.class_head)
+            self.register_buffer("empty", empty)
+
+        def forward(self, views: Tensor, known: Tensor) -> tuple[Tensor, ...]:
+            body = to_body(views)
+            body = to_bones(body) if spec.stream == "bone" else body
+            rows = self.encoder(body.flatten(0, 1)[:, None])
+            if slots > 1:
+                rows = (rows + self.empty) / slots
+            features = torch.cat([rows.unflatten(0, views.shape[:2]).mean(dim=1), known])
+            found = [features, F.normalize(self.unit(features), dim=1)]
+            if self.motion_head is not None:
+                found.append(F.normalize(self.motion_head.layers(features), dim=-1))
+            if self.class_head is not None:
+                found.append(self.class_head(features))
+            return tuple(found)
+
+    outputs = ["features", "units", *["embeddings"] * bool(spec.width), *["logits"] * bool(spec.classes)]
+    views = torch.randn(5, 3, spec.clip_frames, _JOINTS, spec.channels)
+    known = torch.randn(2, model.encoder.features)
+    inputs = {"views": (views, ("clips", "views")), "known": (known, ("known",))}
+    return _converted(Trunk().cpu().eval(), inputs, outputs)
+
+
+def _person(model: Model) -> tuple[nn.Module, Tensor]:
+    """The encoder of one person, and what the empty person slots add to the sum over slots."""
+    from dataclasses import replace
+
+    import torch
+
+    from tmor.model.unik import UNIK
+
+    spec = model.spec
+    encoder = UNIK(replace(spec.shape, persons=None), channels=spec.channels, joints=spec.joints)
+    own = encoder.state_dict()
+    # In the input norm the first slot's numbers come first.
+    encoder.load_state_dict({k: v[: len(own[k])] if v.ndim else v for k, v in model.encoder.state_dict().items()})
+    encoder.eval()
+    nobody = torch.zeros(1, spec.clip_frames, spec.joints, spec.channels)
+    slots = spec.shape.persons or 1
+    with torch.no_grad():
+        empty = slots * model.encoder(model.alone(nobody))[0] - encoder(nobody[:, None])[0]
+    return encoder, empty
+
+
+def _converted(
+    module: nn.Module, inputs: Mapping[str, tuple[Tensor, tuple[str, ...]]], outputs: list[str]
+) -> ModelProto:
+    """A module as ONNX; each input is an example with the names of its leading axes, which are dynamic."""
+    import torch
+
+    axes = {axis: torch.export.Dim(axis, min=0, max=1 << 24) for _, names in inputs.values() for axis in names}
+    with _quietly():
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(example for example, _ in inputs.values()),
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=tuple({i: axes[axis] for i, axis in enumerate(names)} for _, names in inputs.values()),
+            verbose=False,
+        )
+    assert program is not None
+    found = program.model_proto
+    # The exporter notes where in the source every node comes from, with the paths of this machine.
+    for part in (found, found.graph, *found.graph.node, *found.graph.value_info, *found.graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return found
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporter's remarks on operators that are not used here."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+_STRETCH = """
+stretch (float[clips, frames, 17, coordinates] clips) => (float[clips, clip_frames, 17, coordinates] stretched) {
+    one = Constant <value_ints = [1]> ()
+    count = Shape <start = 1, end = 2> (clips)
+    last = Sub (count, one)
+    whole = Cast <to = 11> (last)
+    step = Div (whole, gaps)
+    inner = Mul (order, step)
+    position = Concat <axis = 0> (inner, whole)
+    below = Floor (position)
+    past = Sub (position, below)
+    flat = Cast <to = 1> (past)
+    weight = Reshape (flat, column)
+    low = Cast <to = 7> (below)
+    next = Add (low, one)
+    high = Min (next, last)
+    before = Gather <axis = 1> (clips, low)
+    after = Gather <axis = 1> (clips, high)
+    rest = Sub (unit, weight)
+    near = Mul (before, rest)
+    far = Mul (after, weight)
+    mixed = Add (near, far)
+    exact = Equal (weight, zero)
+    stretched = Where (exact, before, mixed)
+}
+"""
+"""As :func:`tmor.skeleton.canonical.stretch`, to the bit: a frame must not catch the NaN of a neighbour."""
+
+_DEPTH = """
+depth (float[clips, clip_frames, 17, coordinates] stretched) => (float[clips, one, clip_frames, 17, three] views) {
+    three = Constant <value_ints = [3]> ()
+    coordinates = Shape <start = 3, end = 4> (stretched)
+    lacking = Sub (three, coordinates)
+    none = Constant <value_ints = [0, 0, 0, 0, 0, 0, 0]> ()
+    pads = Concat <axis = 0> (none, lacking)
+    deep = Pad (stretched, pads)
+    axis = Constant <value_ints = [1]> ()
+    views = Unsqueeze (deep, axis)
+}
+"""
+
+_FLAT = """
+flat () => (float[clips, one, clip_frames, 17, coordinates] views) {
+    axis = Constant <value_ints = [1]> ()
+    views = Unsqueeze (stretched, axis)
+}
+"""
+
+_IS_3D = """
+is_3d (float[clips, clip_frames, 17, coordinates] stretched) => (bool is_3d) {
+    three = Constant <value_int = 3> ()
+    coordinates = Shape <start = 3, end = 4> (stretched)
+    equal = Equal (coordinates, three)
+    scalar = Constant <value_ints = [0]> ()
+    is_3d = Squeeze (equal, scalar)
+}
+"""
+
+
+def _composed(spec: ModelSpec, trunk: ModelProto, views: ModelProto | None) -> ModelProto:
+    """The graph from ``clips`` to the outputs."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    frames = spec.clip_frames
+    assert frames > 1
+    constants = {
+        "order": np.arange(frames - 1, dtype=np.float64),
+        "gaps": np.array([frames - 1], np.float64),
+        "column": np.array([-1, 1, 1], np.int64),
+        "unit": np.ones(1, np.float32),
+        "zero": np.zeros(1, np.float32),
+    }
+    front = _parsed(_STRETCH, "stretch/", {"clips", "stretched"})
+    start = [numpy_helper.from_array(value, f"stretch/{name}") for name, value in constants.items()]
+    if views is None:
+        nodes = [*front.node, *_parsed(_DEPTH, "depth/", {"stretched", "views"}).node]
+    else:
+        seen = onnx.compose.add_prefix(views, "view/", rename_inputs=False).graph
+        del seen.input[:]
+        # A branch has no inputs; it sees the tensors around it.
+        choice = helper.make_node(
+            "If", ["is_3d"], ["views"], then_branch=seen, else_branch=_parsed(_FLAT, "flat/", {"stretched"})
+        )
+        nodes = [*front.node, *_parsed(_IS_3D, "is_3d/", {"stretched", "is_3d"}).node, choice]
+    graph = onnx.compose.add_prefix(trunk, "net/", rename_inputs=False, rename_outputs=False).graph
+    inputs = [
+        helper.make_tensor_value_info("clips", TensorProto.FLOAT, ["clips", "frames", _JOINTS, "coordinates"]),
+        *(info for info in graph.input if info.name == "known"),
+    ]
+    # An input with a value of its own is optional.
+    nothing = np.zeros((0, spec.shape.widths[-1]), np.float32)
+    whole = helper.make_graph(
+        [*nodes, *graph.node],
+        "tmor",
+        inputs,
+        list(graph.output),
+        [*start, *graph.initializer, numpy_helper.from_array(nothing, "known")],
+    )
+    return helper.make_model(whole, opset_imports=list(trunk.opset_import), ir_version=trunk.ir_version)
+
+
+def _parsed(text: str, prefix: str, kept: set[str]) -> GraphProto:
+    """A graph out of its text, with every name prefixed but those that are kept."""
+    import onnx
+
+    graph = onnx.parser.parse_graph(text)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = name if name in kept else prefix + name
+    for info in graph.output:
+        info.name = info.name if info.name in kept else prefix + info.name
+    return graph
+
+
+def _quantised(trunk: ModelProto, model: Model) -> ModelProto:
+    """The encoder's convolutions and products in 8 bits."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    known = np.zeros((0, model.encoder.features), np.float32)
+    samples = iter([{"views": views, "known": known} for views in _sample_views(model.spec)])
+
+    class Samples(CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return next(samples, None)
+
+    with tempfile.TemporaryDirectory() as folder, _quietly():
+        plain, clean, small = (Path(folder, name) for name in ("plain.onnx", "clean.onnx", "small.onnx"))
+        onnx.save(trunk, plain)
+        quant_pre_process(plain, clean, skip_symbolic_shape=True)
+        quantize_static(
+            clean,
+            small,
+            Samples(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "MatMul"],
+        )
+        return onnx.load(small)
+
+
+def _sample_views(spec: ModelSpec) -> Iterator[np.ndarray]:
+    """The embedded sample motions, one after the other, as the trunk takes them."""
+    import torch
+
+    from tmor.skeleton.normalize import views_of
+    from tmor.skeleton.sample import sample_set
+
+    for _, track in sample_set():
+        clip = torch.from_numpy(stretch(prepare(track, fps=spec.fps), spec.clip_frames))[None]
+        yield (clip[None] if spec.channels == 3 else views_of(clip, spec.views_deg).transpose(0, 1)).numpy()

@@ -1,0 +1,79 @@
+"""From a track to canonical joints at a fixed rate, in numpy alone: an exported model runs where there is no torch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tmor.errors import TmorError
+from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.tracks import Track, sample_at
+
+_AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
+_HEAD, _NOSE, _NECK, _CHEST, _MID_HIP = (_AT[j] for j in ("head", "nose", "neck", "chest", "mid_hip"))
+_SHOULDERS = [_AT["left_shoulder"], _AT["right_shoulder"]]
+_HIPS = [_AT["left_hip"], _AT["right_hip"]]
+
+_LONGEST_GAP_S = 0.5
+_LONGEST_GAP_FRAMES = 8  # where the rate is unknown
+
+
+def prepare(track: Track, *, fps: float) -> np.ndarray:
+    """Canonical joints at the model's rate.
+
+    Layouts differ in where they put neck, chest and mid hip, so these (and the nose) are always taken from shoulders,
+    hips and head where those are seen: every source then looks alike. Gaps of up to half a second (8 frames where the
+    rate is unknown) are interpolated.
+
+    Args:
+        track: any layout with shoulders and hips.
+        fps: the rate to resample to. A track of unknown rate keeps its frames.
+
+    Returns:
+        (frames, 17, 2 | 3) float32, y up, NaN = unseen.
+
+    Raises:
+        TmorError: no joint is seen in any frame.
+        LayoutError: the layout has no shoulders or hips.
+    """
+    x = np.array(track.to(UNIK17).keypoints)
+    if np.isnan(x).all():
+        who = f"track '{track.id}'" if track.id is not None else "the track"
+        raise TmorError(f"{who} has no visible joint in any of its {len(track)} frames")
+    if track.dims == 2:
+        x[..., 1] *= -1
+    for joint, parts in (
+        (_NECK, _SHOULDERS),
+        (_MID_HIP, _HIPS),
+        (_CHEST, _SHOULDERS + _HIPS),
+        (_NOSE, [_HEAD, _NECK]),
+    ):
+        mean = x[:, parts].mean(axis=1)
+        seen = ~np.isnan(mean[:, 0])
+        x[seen, joint] = mean[seen]
+    longest = _LONGEST_GAP_FRAMES if track.fps is None else max(1, round(_LONGEST_GAP_S * track.fps))
+    _bridge_gaps(x, longest)
+    if track.fps is None or math.isclose(track.fps, fps, rel_tol=1e-3):
+        return x
+    count = max(1, round(len(x) * fps / track.fps))
+    return sample_at(x, np.minimum(np.arange(count) * (track.fps / fps), len(x) - 1))
+
+
+def _bridge_gaps(x: np.ndarray, longest: int) -> None:
+    """Interpolate, in place, runs of at most ``longest`` unseen frames between two seen ones, per joint."""
+    unseen = np.isnan(x[..., 0])
+    for joint in np.flatnonzero(unseen.any(axis=0) & ~unseen.all(axis=0)):
+        seen, at = np.flatnonzero(~unseen[:, joint]), np.flatnonzero(unseen[:, joint])
+        at = at[(at > seen[0]) & (at < seen[-1])]
+        following = np.searchsorted(seen, at)
+        before, after = seen[following - 1], seen[following]
+        short = after - before <= longest + 1
+        at, before, after = at[short], before[short], after[short]
+        weight = ((at - before) / (after - before))[:, None]
+        x[at, joint] = (1 - weight) * x[before, joint] + weight * x[after, joint]
+
+
+def stretch(x: np.ndarray, frames: int) -> np.ndarray:
+    """Resample a whole clip to ``frames`` frames by linear interpolation."""
+    return sample_at(x, np.linspace(0, len(x) - 1, frames))
