@@ -376,3 +376,29 @@ def test_an_exported_model_predicts_as_the_model_does(run, poses):
     assert code == 2
     assert "juggle" in err
     assert run("export", "caffe", "tmor-small", "-o", "x.onnx")[0] == 2
+
+
+def test_the_people_of_a_video_are_found_first(run, tmp_path, monkeypatch):
+    import tmor.pose
+
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"\x00\x00\x00\x18ftypisom" + bytes(100))
+    asked = []
+
+    class Finder:
+        def close(self) -> None:
+            asked.append("closed")
+
+    def find(path, finder, *, progress):
+        progress(0.5, 1.0)
+        tracks = [sample_track("squat")] if len(asked) == 1 else []
+        return tmor.pose.PoseResult(tracks, None, None, cached=False)  # pyright: ignore
+
+    monkeypatch.setattr(tmor.pose, "load_estimator", lambda name: asked.append(name) or Finder())
+    monkeypatch.setattr(tmor.pose, "find_people", find)
+    code, out, _ = run("predict", clip, "--labels", "squat, clap", "--estimator", "mediapipe", "--json")
+    assert code == 0
+    assert asked == ["mediapipe", "closed"]
+    assert len(json.loads(out)["tracks"]) == 1
+    code, _, err = run("predict", clip, "--labels", "squat")
+    assert (code, "clip.mp4: nobody was found in the video" in err) == (2, True)
