@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
+from timing import by_turns
 
 from tmor.downstream.benchmarks.labelled import LabelledSet, read_labelled
 from tmor.downstream.benchmarks.penn_action import BENCHMARK
@@ -29,18 +27,6 @@ from tmor.serve.onnx import OnnxModel, export_onnx, load_onnx
 from tmor.skeleton.canonical import prepare, stretch
 
 Side = Model | OnnxModel
-
-
-def by_turns(sides: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each side; one untimed round goes before."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(repeats + 1):
-        for name, call in sides.items():
-            start = time.process_time()
-            call()
-            if repeat:
-                seconds[name].append(time.process_time() - start)
-    return {name: median(values) for name, values in seconds.items()}
 
 
 def accuracies(sides: dict[str, Side], data: LabelledSet, texts: np.ndarray) -> None:

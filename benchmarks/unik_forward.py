@@ -9,12 +9,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 
 import torch
+from timing import by_turns
 from torch import Tensor
 
 from tmor.model.published import import_unik
@@ -25,18 +23,6 @@ assert _spec is not None
 assert _spec.loader is not None
 plain_unik = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(plain_unik)
-
-
-def by_turns(sides: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each side; one untimed round goes before."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(repeats + 1):
-        for name, call in sides.items():
-            start = time.process_time()
-            call()
-            if repeat:
-                seconds[name].append(time.process_time() - start)
-    return {name: median(values) for name, values in seconds.items()}
 
 
 def largest_difference(a: Tensor, b: Tensor) -> float:

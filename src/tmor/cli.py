@@ -391,7 +391,6 @@ def evaluate(
     from tmor.downstream.evaluate import evaluate as run
     from tmor.downstream.tables import as_json as to_json
     from tmor.downstream.tables import result_rows
-    from tmor.downstream.views import write_views
     from tmor.model.checkpoint import load_model
 
     if validation and {"detect", "retrieve"} & set(mode):
@@ -445,6 +444,8 @@ def evaluate(
     if output is not None:
         _write(output, to_json(results))
     if views is not None:
+        from tmor.downstream.views import write_views
+
         for labelled, found in to_draw:
             write_views(views / labelled.name, labelled, found)
             err.print(f"wrote {views / labelled.name}")

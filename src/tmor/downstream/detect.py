@@ -27,6 +27,7 @@ from tmor.downstream.metrics import (
     event_map,
     frame_map,
     frame_truth,
+    over_seeds,
     tag_f_score,
 )
 from tmor.errors import TmorError
@@ -238,8 +239,7 @@ def train_encoder(
     clips = Clips.from_triplets(windows, fps=model.spec.fps)
     y = torch.from_numpy(np.stack(targets)).float()
     # What a shorter last window lacks is not stretched, but held.
-    frames = torch.full((len(clips),), _WINDOW)
-    known = (torch.arange(0, _WINDOW, _STRIDE) < torch.minimum(frames, clips.lengths)[:, None]).float()[..., None]
+    known = (torch.arange(0, _WINDOW, _STRIDE) < clips.lengths[:, None]).float()[..., None]
     optimizer = torch.optim.AdamW(
         [*tuned.encoder.parameters(), *head.parameters()], lr=learning_rate, weight_decay=0.05
     )
@@ -314,7 +314,7 @@ def evaluate_detection(
                 scores = own | scores
             if head == "text":
                 break
-        found[head] = {name: _measure([[fold[name] for fold in folds] for folds in rows]) for name in rows[0][0]}
+        found[head] = {name: over_seeds([[fold[name] for fold in folds] for folds in rows]) for name in rows[0][0]}
     result = {
         "model": model.spec.name,
         "trained": {k: model.spec.training.get(k) for k in ("date", "clips", "sources")},
@@ -471,8 +471,3 @@ def _thresholds(data: UntrimmedSet, rows: np.ndarray, scores: Sequence[FrameScor
         for c, measures in found.items():
             best[n, c] = np.nan_to_num(measures["f"], nan=-1.0)
     return np.where(best.max(axis=0) >= 0, grid[best.argmax(axis=0)], 0.5)
-
-
-def _measure(rows: Sequence[Sequence[float]]) -> dict[str, float | None]:
-    means = [float(np.nanmean(folds)) for folds in rows]
-    return {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1)) if len(means) > 1 else None}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from tmor.downstream.classify import (
     sample_features,
 )
 from tmor.downstream.fewshot import few_shot
-from tmor.downstream.metrics import accuracy, mean_class_accuracy
+from tmor.downstream.metrics import accuracy, mean_class_accuracy, over_seeds
 from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import TmorError
 from tmor.model.model import Model
@@ -136,16 +137,20 @@ class _Run:
     recipe: Recipe
     progress: Callable[[str, int, int], None]
 
+    @cached_property
+    def unit(self) -> np.ndarray:
+        """(n, d) L2-normalised embeddings of all samples."""
+        assert self.features is not None
+        return self.model.unit(self.features)
+
     def mode(self, mode: Mode) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray] | None]:
         """The mode's measures, and truth and answers where it classifies."""
         data, recipe = self.data, self.recipe
         if mode == "zero-shot":
             return self._zero_shot()
         if mode == "few-shot":
-            assert self.features is not None
-            unit = self.model.unit(self.features)
             rows = [
-                [few_shot(unit, data.labels, fold, shots=recipe.shots, seed=seed) for fold in data.folds]
+                [few_shot(self.unit, data.labels, fold, shots=recipe.shots, seed=seed) for fold in data.folds]
                 for seed in recipe.seeds
             ]
             return _summary(rows), None
@@ -172,9 +177,7 @@ class _Run:
         if mode == "raw":
             return {"": raw_nearest(data, fold)}
         if mode == "linear":
-            assert self.features is not None
-            unit = self.model.unit(self.features)
-            return {"": linear_probe(unit[fold.train], data.labels[fold.train], unit[fold.test])}
+            return {"": linear_probe(self.unit[fold.train], data.labels[fold.train], self.unit[fold.test])}
         start = self.model if mode == "finetune" else from_scratch(self.model, seed=seed)
         probabilities = {}
         for stream in recipe.streams:
@@ -223,14 +226,5 @@ def _flat(found: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def _summary(rows: Sequence[Sequence[dict[str, float]]]) -> dict[str, Any]:
-    """Measures by seed and fold -> mean over both, and the standard deviation of the seeds' means."""
-
-    def over_seeds(name: str) -> Iterable[float]:
-        return [float(np.mean([fold[name] for fold in folds])) for folds in rows]
-
-    summary = {}
-    for name in rows[0][0]:
-        means = list(over_seeds(name))
-        spread = float(np.std(means, ddof=1)) if len(means) > 1 else None
-        summary[name] = {"mean": float(np.mean(means)), "std": spread}
-    return summary
+    """Measures by seed and fold -> each one's mean and spread."""
+    return {name: over_seeds([[fold[name] for fold in folds] for folds in rows]) for name in rows[0][0]}

@@ -60,6 +60,13 @@ def harmonic_mean(seen: float, unseen: float) -> float:
     return 2 * seen * unseen / (seen + unseen) if seen + unseen != 0 else 0.0
 
 
+def over_seeds(rows: Sequence[Sequence[float]]) -> dict[str, float | None]:
+    """A figure by seed and fold -> ``mean`` over both, and ``std`` of the seeds' means, None for one seed; NaN folds
+    are left out."""
+    means = [float(np.nanmean(folds)) for folds in rows]
+    return {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1)) if len(means) > 1 else None}
+
+
 def interval95(values: Sequence[float]) -> float:
     """Half the width of the normal 95% confidence interval of the mean; NaN for fewer than two values."""
     return float(1.96 * np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")

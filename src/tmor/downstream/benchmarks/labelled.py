@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, by_flag
+from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, folds_of, protocol_of
 from tmor.errors import TmorError
 from tmor.skeleton.formats import read_packed
 from tmor.skeleton.tracks import Track
@@ -71,10 +71,7 @@ def read_labelled(path: str | Path, protocol: Protocol | None = None, *, part: s
     packed = read_packed(path)
     if packed.labels is None or not packed.class_names:
         raise TmorError(f"{path}: has no labels; classification needs array 'label' with 'class_names'")
-    if protocol is None:
-        if part is None:
-            raise TmorError(f"{path}: how '{packed.name}' is split is not known; name its training part with --part")
-        protocol = Protocol(part, by_flag(part))
+    protocol = protocol_of(packed, path, protocol, part)
     folds = protocol.folds(packed)
     used = np.any([fold.train | fold.test for fold in folds], axis=0)
     names = protocol.classes or packed.class_names
@@ -94,20 +91,14 @@ def read_labelled(path: str | Path, protocol: Protocol | None = None, *, part: s
         samples.append(tracks)
         labels.append(new_label[label])
         kept.append(i)
-    own = [Fold(fold.name, fold.train[kept], fold.test[kept]) for fold in folds]
-    for fold in own:
-        if not fold.train.any() or not fold.test.any():
-            raise TmorError(
-                f"{path}: fold '{fold.name}' of protocol {protocol.name} has {int(fold.train.sum())} training and "
-                f"{int(fold.test.sum())} test samples; expected some of each"
-            )
+    own = folds_of(folds, kept, path=path, protocol=protocol.name, what="samples")
     return LabelledSet(
         name=packed.name,
         protocol=protocol.name,
         samples=tuple(samples),
         labels=np.array(labels, dtype=np.int64),
         class_names=tuple(names),
-        folds=tuple(own),
+        folds=own,
         skipped=skipped,
         metric=protocol.metric,
         unseen=tuple(names.index(name) for name in protocol.unseen),

@@ -204,6 +204,41 @@ def files_in(root: Path, pattern: str) -> list[Path]:
     return files
 
 
+def protocol_of(packed: PackedSet, path: str | Path, protocol: Protocol | None, part: str | None) -> Protocol:
+    """The protocol, or that of a set of one's own: its training part against the rest.
+
+    Raises:
+        TmorError: neither is given; ``path`` names the file.
+    """
+    if protocol is not None:
+        return protocol
+    if part is None:
+        raise TmorError(f"{path}: how '{packed.name}' is split is not known; name its training part with --part")
+    return Protocol(part, by_flag(part))
+
+
+def folds_of(
+    folds: Sequence[Fold], kept: Sequence[int], *, path: str | Path, protocol: str, what: str
+) -> tuple[Fold, ...]:
+    """The folds over the sequences that were kept.
+
+    Args:
+        kept: their indices.
+        path, protocol, what: name the file, the protocol and what its sequences are, in errors.
+
+    Raises:
+        TmorError: a fold has nothing on one side.
+    """
+    own = tuple(Fold(fold.name, fold.train[kept], fold.test[kept]) for fold in folds)
+    for fold in own:
+        if not fold.train.any() or not fold.test.any():
+            raise TmorError(
+                f"{path}: fold '{fold.name}' of protocol {protocol} has {int(fold.train.sum())} training and "
+                f"{int(fold.test.sum())} test {what}; expected some of each"
+            )
+    return own
+
+
 def sample_per_file(files: Iterable[Path], read: Callable[[Path], Sample | Skipped]) -> Iterator[Sample | Skipped]:
     """Read files one after the other; one that can't be read is skipped for the reason ``unreadable``."""
     for file in files:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tmor.downstream.benchmarks.labelled import LabelledSet
-from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, by_flag
+from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, folds_of, protocol_of
 from tmor.errors import TmorError
 from tmor.skeleton.formats import PackedSet, read_packed
 from tmor.skeleton.layouts import UNIK17
@@ -82,10 +82,7 @@ def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: 
     packed = read_packed(path)
     if packed.fps is None and packed.times_s is None:
         raise TmorError(f"{path}: its frame rate is unknown; detection needs array 'fps' or 'timestamp_ms'")
-    if protocol is None:
-        if part is None:
-            raise TmorError(f"{path}: how '{packed.name}' is split is not known; name its training part with --part")
-        protocol = Protocol(part, by_flag(part))
+    protocol = protocol_of(packed, path, protocol, part)
     folds = protocol.folds(packed)
     used = np.any([fold.train | fold.test for fold in folds], axis=0)
     kept, recordings, skipped = [], [], {}
@@ -116,13 +113,7 @@ def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: 
         )
         for r in recordings
     ]
-    own = tuple(Fold(fold.name, fold.train[kept], fold.test[kept]) for fold in folds)
-    for fold in own:
-        if not fold.train.any() or not fold.test.any():
-            raise TmorError(
-                f"{path}: fold '{fold.name}' of protocol {protocol.name} has {int(fold.train.sum())} training and "
-                f"{int(fold.test.sum())} test recordings; expected some of each"
-            )
+    own = folds_of(folds, kept, path=path, protocol=protocol.name, what="recordings")
     names = tuple(packed.class_names[k] for k in present)
     return UntrimmedSet(
         name=packed.name,
