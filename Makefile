@@ -12,7 +12,7 @@ INSTALL := UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" UV_COMPILE_BYTECO
 	touch $@
 
 .venv/dev: .venv/run
-	$(INSTALL) -e ".[depth,pose-offline,onnx,dev]"
+	$(INSTALL) -e ".[depth,pose-offline,onnx,web,posecap,ray,dev]"
 	# By themselves: rtmlib's metadata asks for OpenCV with a window system, MediaPipe's for an old NumPy.
 	$(INSTALL) --no-deps rtmlib==0.0.16
 	$(INSTALL) --no-deps mediapipe==0.10.21 || echo "no MediaPipe for this machine: its tests will be skipped"
