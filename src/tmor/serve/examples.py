@@ -1,6 +1,6 @@
 """Enrolled actions as a small file: examples of movements, by label.
 
-It is a file of tracks as :func:`tmor.skeleton.formats.native.write_tracks` writes it, in which a track's id is its label
+It is a file of tracks (:func:`tmor.skeleton.formats.native.write_tracks`), in which a track's id is its label
 and a number, ``label#0``. As movements are kept and not their embeddings, it holds for any model, and
 ``tmor inspect`` shows it.
 """
@@ -40,12 +40,12 @@ def write_examples(path: str | Path, examples: Mapping[str, Sequence[Track]]) ->
     """Write examples by label; a file that is there is replaced, whole or not at all.
 
     Raises:
-        TmorError: there are none, a label is empty or given twice, has no example, or the name does not end in ``.npz``.
+        TmorError: there are none, a label is empty, double or without example, or the name does not end in ``.npz``.
     """
     for label, tracks in zip(check_labels(list(examples)), examples.values(), strict=True):
         if not tracks:
             raise TmorError(f"label '{label}' has no example; expected at least one track")
     named = [
-        replace(track, id=f"{label.strip()}#{n}") for label, tracks in examples.items() for n, track in enumerate(tracks)
+        replace(track, id=f"{label.strip()}#{n}") for label, own in examples.items() for n, track in enumerate(own)
     ]
     write_tracks(path, named, overwrite=True)
