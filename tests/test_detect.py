@@ -110,6 +110,42 @@ def test_of_moments_less_than_a_second_apart_the_highest_stays():
     assert len(scores(own).moments(np.array([0.5]), apart_s=0.5)) == 4, "just as far as they must be"
 
 
+def test_a_score_fires_when_it_rises_and_again_after_a_second_and_a_fall():
+    own = [0.0, 0.6, 0.9, 0.6, 0.0, 0.7, 0.7, 0.7, 0.4, 0.5, 0.0]
+    assert scores(own).firings(np.array([0.5])) == [(0, 0.25), (0, 1.25), (0, 2.25)]
+    assert scores(own).firings(np.array([0.5]), apart_s=1.1) == [(0, 0.25), (0, 2.25)], "1.25 is too soon"
+    assert scores([0.9, 0.9]).firings(np.array([0.5])) == [(0, 0.0)]
+    assert scores([0.9] * 20).firings(np.array([0.95])) == []
+    later = scores([*own[:6], *[0.0] * 5]).firings(np.array([0.5]), apart_s=0.5)
+    assert later == [(0, 0.25), (0, 1.25)], "what comes later changes nothing"
+
+
+# --- features --------------------------------------------------------------------------------------------------------
+
+
+def test_features_of_the_past_know_nothing_of_what_comes():
+    model, whole = Model(TINY), sample_track(ACTIONS[0], seed=1)
+    features, times = detect.past_features(model, Recording("a", whole))
+    stop = 61 * len(whole) // 100
+    cut = detect.past_features(model, Recording("a", whole.frames(0, stop)))
+    n = len(cut[0])
+    assert 0 < n < len(features)
+    np.testing.assert_allclose(cut[0][:-1], features[: n - 1], atol=1e-4)
+    np.testing.assert_allclose(cut[1], times[:n])
+    assert times[-1] <= whole.duration_s + 1 / 15, "a moment's row is there when its frames are over"
+
+
+def test_raw_features_are_the_coordinates_of_four_frames_at_the_moments_of_the_encoder_s():
+    model, track = Model(TINY), sample_track(ACTIONS[0], seed=1)
+    rows, times = detect.raw_features(model, Recording("a", track))
+    features, expected = model.frame_features(track)
+    assert rows.shape == (len(features), 4 * 17 * 2)
+    np.testing.assert_allclose(times, expected - track.start_s)
+    assert np.isfinite(rows).all()
+    again, _ = detect.raw_features(model, Recording("a", replace(track, keypoints=track.keypoints + 1)))
+    np.testing.assert_allclose(again, rows, atol=1e-3)
+
+
 # --- heads -----------------------------------------------------------------------------------------------------------
 
 
@@ -264,7 +300,9 @@ def test_detection_repeats(data):
 
 
 def test_heads_and_shares_that_are_none(data):
-    with pytest.raises(TmorError, match=r"^head is 'lstm'; expected one of text, linear, tcn, finetune, scratch$"):
+    with pytest.raises(
+        TmorError, match=r"^head is 'lstm'; expected one of text, raw, linear, tcn, causal, finetune, scratch$"
+    ):
         evaluate_detection(Model(TINY), data, heads=("linear", "lstm"))  # pyright: ignore
     for share in (0.0, 1.1):
         with pytest.raises(TmorError, match=rf"^share is {share}; expected a number above 0, at most 1$"):
@@ -384,10 +422,12 @@ def test_thresholds_are_chosen_for_the_best_f_on_held_out_recordings():
     own[8] = (0.5, 0.0)  # right, at 2 s
     own[40] = (0.3, 0.2)  # wrong
     own[20, 1] = 0.9
-    found = detect._thresholds(source, np.array([0]), [FrameScores(times, own)])
+    found = detect._thresholds(source, np.array([0]), [FrameScores(times, own)], FrameScores.moments)
     # The least that leaves the wrong ones out: the grid goes from 0.05 in steps of 0.05.
     assert found == pytest.approx([0.3, 0.2])
-    assert detect._thresholds(source, np.array([], dtype=int), []).tolist() == [0.5, 0.5], "nothing to choose by"
+    assert detect._thresholds(source, np.array([], dtype=int), [], FrameScores.moments).tolist() == [0.5, 0.5], (
+        "nothing"
+    )
 
 
 def test_targets_are_segments_and_what_is_near_a_tag():

@@ -370,7 +370,9 @@ def evaluate(
         bool, typer.Option("--without-descriptions", help="Zero-shot by class names alone.")
     ] = False,
     shots: Annotated[str, typer.Option(help="Examples per class of few-shot.")] = "1,5",
-    heads: Annotated[str, typer.Option(help="Of detect: text, linear, tcn, finetune, scratch.")] = "text,linear,tcn",
+    heads: Annotated[
+        str, typer.Option(help="Of detect: text, raw, linear, tcn, causal, finetune, scratch.")
+    ] = "text,linear,tcn",
     join: Annotated[bool, typer.Option("--join", help="Detect in long sequences joined from trimmed samples.")] = False,
     captions: Annotated[Path | None, typer.Option(help="Captions of the set, for retrieval.")] = None,
     epochs: Annotated[int, typer.Option(help="Of finetune and scratch.", min=1)] = 30,

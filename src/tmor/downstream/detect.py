@@ -6,6 +6,7 @@ moment. Everything but the training of heads runs in memory that does not grow w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -36,15 +37,16 @@ from tmor.model.model import Model
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import step_generator
-from tmor.skeleton.normalize import to_bones
+from tmor.skeleton.normalize import prepare, to_body, to_bones, views_of
 
-Head = Literal["text", "linear", "tcn", "finetune", "scratch"]
-HEADS: tuple[Head, ...] = ("text", "linear", "tcn", "finetune", "scratch")
+Head = Literal["text", "raw", "linear", "tcn", "causal", "finetune", "scratch"]
+HEADS: tuple[Head, ...] = ("text", "raw", "linear", "tcn", "causal", "finetune", "scratch")
 
 _TAG_REACH_S = 0.3
 _WINDOW, _STRIDE = 64, 4
 _VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=1.0)
 _LAYERS = 5
+_PAST = (16, 32)  # frames of the clips that end with a moment, for decisions without a look ahead
 
 Progress = Callable[[str, int, int], None]
 
@@ -114,6 +116,28 @@ class FrameScores:
                     found.append((k, time))
         return found
 
+    def firings(self, threshold: np.ndarray, *, apart_s: float = 1.0) -> list[tuple[int, float]]:
+        """When each class's score rises to its threshold: what somebody knows who does not see what comes after.
+
+        A class can fire again ``apart_s`` later, once its score has been below the threshold.
+
+        Args:
+            threshold: (classes,).
+
+        Returns:
+            (class, seconds).
+        """
+        found = []
+        for k in range(self.scores.shape[1]):
+            above = self.scores[:, k] >= threshold[k]
+            rises = np.flatnonzero(above & ~np.concatenate([[False], above[:-1]]))
+            last = -np.inf
+            for time in self.times_s[rises].tolist():
+                if time - last >= apart_s:
+                    found.append((k, time))
+                    last = time
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Detection:
@@ -165,6 +189,63 @@ def recording_features(model: Model, recording: Recording) -> tuple[np.ndarray, 
         share = np.interp(times, np.arange(len(track)) / (track.fps or 30.0), seen)[:, None].astype(np.float32) + 1e-3
         total, weights = total + own * share, weights + share
     return total / weights, times
+
+
+def past_features(model: Model, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
+    """Features of what has just been: of the clips of 16 and of 32 frames that end with each moment, side by side.
+
+    Only the first person counts. (Unseen joints are interpolated over half a second, which does look ahead.)
+
+    Returns:
+        (m, 2 * features) float32, one row per 4 frames at the model's rate, and (m,) float64 seconds: when the last
+        frame of the clip is over.
+    """
+    x = prepare(recording.track, fps=model.spec.fps)
+    stops = np.arange(_STRIDE, len(x) + 1, _STRIDE) if len(x) >= _STRIDE else np.array([len(x)])
+    columns = []
+    for size in _PAST:
+        rows = []
+        for part in np.array_split(stops, max(1, len(stops) // 256)):
+            # What is before the first frame is held; nobody seen is zero, as in the encoder's input.
+            at = np.maximum(part[:, None] - size + np.arange(size), 0)
+            clips = x[at]
+            seen = ~np.isnan(clips).all(axis=(1, 2, 3))
+            row = np.zeros((len(part), model.encoder.features), dtype=np.float32)
+            if seen.any():
+                row[seen] = model.clip_features(list(clips[seen])).numpy()
+            rows.append(row)
+        columns.append(np.concatenate(rows))
+    rate = model.rate(recording.track.fps)
+    return np.concatenate(columns, axis=1), stops / rate
+
+
+def raw_features(model: Model, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
+    """The anchor without learning: normalised coordinates of the four frames of each moment, 3D seen from the front.
+
+    As in the encoder's windows, front and size are those of 64 frames together. Only the first person counts.
+
+    Returns:
+        (m, 4 * 17 * 2) float32 and (m,) float64 seconds, at the moments of
+        :meth:`tmor.model.model.Model.frame_features`.
+    """
+    x = prepare(recording.track, fps=model.spec.fps)
+    count = math.ceil(len(x) / _STRIDE)
+    windows = torch.from_numpy(x[np.minimum(np.arange(math.ceil(len(x) / _WINDOW) * _WINDOW), len(x) - 1)])
+    windows = windows.unflatten(0, (-1, _WINDOW))
+    if windows.shape[-1] == 3:
+        windows = views_of(windows, (0.0,))[0]
+    rows = to_body(windows).flatten(0, 1).unflatten(0, (-1, _STRIDE)).flatten(1)[:count]
+    return rows.numpy(), _STRIDE / model.rate(recording.track.fps) * np.arange(count)
+
+
+Rows = tuple[np.ndarray, np.ndarray]
+_FROZEN: dict[Head, Callable[[Model, Recording], Rows]] = {
+    "text": recording_features,
+    "linear": recording_features,
+    "tcn": recording_features,
+    "raw": raw_features,
+    "causal": past_features,
+}
 
 
 def train_head(
@@ -280,8 +361,9 @@ def evaluate_detection(
     """Train heads on the training recordings of each fold and measure them on its test recordings.
 
     Args:
-        heads: text: no training at all; linear and tcn (dilated temporal convolutions) on the frozen encoder; finetune
-            trains encoder and linear head together, scratch the same from random weights.
+        heads: text: no training at all; linear and tcn (dilated temporal convolutions) on the frozen encoder; raw: tcn
+            on coordinates; causal: linear, on features of what has just been; finetune trains encoder and linear head
+            together, scratch the same from random weights.
         share: of the training recordings that is used (at least one).
         epochs: of finetune and scratch.
 
@@ -290,18 +372,21 @@ def evaluate_detection(
         ``{"mean", "std"}`` over folds and seeds. For segments: frame-mAP in both means, event-mAP at IoU 0.5 over
         actions and over videos, edit score, in percent; for Charades its localisation mAP as well. For tags: precision,
         recall and F within 333 ms in percent, and the mean latency of found tags in ms; each class's threshold is
-        chosen on a quarter of the training recordings that trains nothing.
+        chosen on a quarter of the training recordings that trains nothing. A tag is found by the maximum of a score,
+        but with causal by the moment at which the score rises to its threshold: its latency is that of the decision.
     """
     for head in heads:
         if head not in HEADS:
             raise TmorError(f"head is '{head}'; expected one of {', '.join(HEADS)}")
     if not 0 < share <= 1:
         raise TmorError(f"share is {share}; expected a number above 0, at most 1")
-    frozen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    if set(heads) & {"text", "linear", "tcn"}:
-        for i, recording in enumerate(data.recordings):
-            progress(f"{data.name}: features", i, len(data.recordings))
-            frozen[i] = recording_features(model, recording)
+    frozen: dict[Callable[[Model, Recording], Rows], list[Rows]] = {}
+    for head in heads:
+        if head in _FROZEN and _FROZEN[head] not in frozen:
+            rows = frozen[_FROZEN[head]] = []
+            for i, recording in enumerate(data.recordings):
+                progress(f"{data.name}: features for {head}", i, len(data.recordings))
+                rows.append(_FROZEN[head](model, recording))
     found: dict[str, Any] = {}
     scores: dict[str, FrameScores] = {}
     for head in heads:
@@ -344,7 +429,7 @@ class _Run:
     seed: int
     share: float
     epochs: int
-    frozen: dict[int, tuple[np.ndarray, np.ndarray]]
+    frozen: dict[Callable[[Model, Recording], Rows], list[Rows]]
     progress: Progress
 
     def fold(self, fold: Fold) -> tuple[dict[str, float], dict[str, FrameScores]]:
@@ -359,8 +444,8 @@ class _Run:
         by_id = {self.data.recordings[i].id: own for i, own in zip(test, found, strict=True)}
         if not self.data.has_tags:
             return _segment_measures(self.data, test, found), by_id
-        threshold = _thresholds(self.data, held, [scorer(int(i)) for i in held])
-        moments = [own.moments(threshold) for own in found]
+        threshold = _thresholds(self.data, held, [scorer(int(i)) for i in held], self._found)
+        moments = [self._found(own, threshold) for own in found]
         result = tag_f_score([list(self.data.recordings[i].tags) for i in test], moments)
         return {
             "f_score": result["f"],
@@ -369,6 +454,9 @@ class _Run:
             "latency_ms": 1000 * result["latency_s"],
         }, by_id
 
+    def _found(self, scores: FrameScores, threshold: np.ndarray) -> list[tuple[int, float]]:
+        return scores.firings(threshold) if self.head == "causal" else scores.moments(threshold)
+
     def _scorer(self, train: np.ndarray) -> Callable[[int], FrameScores]:
         """Train on recordings; the answer scores any recording by its index."""
         data, k = self.data, len(self.data.class_names)
@@ -376,18 +464,20 @@ class _Run:
             texts = self.model.project_labels(data.class_names)
 
             def by_text(i: int) -> FrameScores:
-                logits = self.model.project(self.frozen[i][0]) @ texts.T / self.model.spec.temperature
-                return FrameScores(self.frozen[i][1], torch.from_numpy(logits).softmax(dim=1).numpy())
+                features, times = self.frozen[recording_features][i]
+                logits = self.model.project(features) @ texts.T / self.model.spec.temperature
+                return FrameScores(times, torch.from_numpy(logits).softmax(dim=1).numpy())
 
             return by_text
-        if self.head in ("linear", "tcn"):
+        if self.head in _FROZEN:
+            rows = self.frozen[_FROZEN[self.head]]
             head = train_head(
-                [self.frozen[i][0] for i in train],
-                [_targets(data.recordings[i], self.frozen[i][1], k) for i in train],
-                layers=_LAYERS if self.head == "tcn" else 0,
+                [rows[i][0] for i in train],
+                [_targets(data.recordings[i], rows[i][1], k) for i in train],
+                layers=_LAYERS if self.head in ("raw", "tcn") else 0,
                 seed=self.seed,
             )
-            return lambda i: FrameScores(self.frozen[i][1], _apply(head, self.frozen[i][0]))
+            return lambda i: FrameScores(rows[i][1], _apply(head, rows[i][0]))
         start = self.model if self.head == "finetune" else from_scratch(self.model, seed=self.seed)
         tuned, head = train_encoder(
             start,
@@ -460,14 +550,19 @@ def _single(scores: np.ndarray) -> np.ndarray:
     return np.where(scores.max(axis=1) >= 0.5, scores.argmax(axis=1), scores.shape[1])
 
 
-def _thresholds(data: UntrimmedSet, rows: np.ndarray, scores: Sequence[FrameScores]) -> np.ndarray:
+def _thresholds(
+    data: UntrimmedSet,
+    rows: np.ndarray,
+    scores: Sequence[FrameScores],
+    find: Callable[[FrameScores, np.ndarray], list[tuple[int, float]]],
+) -> np.ndarray:
     """(classes,) each class's threshold with the best F on recordings that trained nothing."""
     k = len(data.class_names)
     grid = np.linspace(0.05, 0.9, 18)
     tags = [list(data.recordings[i].tags) for i in rows]
     best = np.full((len(grid), k), -1.0)
     for n, value in enumerate(grid):
-        found = tag_f_score(tags, [s.moments(np.full(k, value)) for s in scores])["per_class"]
+        found = tag_f_score(tags, [find(s, np.full(k, value)) for s in scores])["per_class"]
         for c, measures in found.items():
             best[n, c] = np.nan_to_num(measures["f"], nan=-1.0)
     return np.where(best.max(axis=0) >= 0, grid[best.argmax(axis=0)], 0.5)
