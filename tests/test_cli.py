@@ -53,10 +53,21 @@ def test_predict_prints_the_documented_json(run, poses):
         {"id", "start_s", "end_s", "label", "score", "probabilities", "segments"}
     ] * 2
     for track in answer["tracks"]:
-        assert set(track["probabilities"]) == {"squat", "clap", "手を振る"}
+        assert set(track["probabilities"]) == {"squat", "clap", "手を振る", "none of these"}
         assert sum(track["probabilities"].values()) == pytest.approx(1, abs=1e-3)
         assert track["segments"][0]["start_s"] == track["start_s"]
         assert track["segments"][-1]["end_s"] == track["end_s"]
+
+
+def test_predict_closed_answers_one_of_the_labels(run, poses):
+    code, out, _ = run("predict", poses, "--labels", "squat, clap", "--closed", "--json")
+    assert code == 0
+    assert all(set(t["probabilities"]) == {"squat", "clap"} for t in json.loads(out)["tracks"])
+    code, _, err = run("predict", poses, "--labels", "squat, None of these")
+    assert (code, err) == (
+        2,
+        "error: label 'None of these' is what tmor answers by itself where no label fits; leave it out",
+    )
 
 
 def test_predict_writes_a_report_and_a_table(run, poses, tmp_path):
@@ -298,7 +309,7 @@ EVALUATE = ("evaluate", "mine.npz", "--part", "is_train")
         ((*EVALUATE, "--mode", "finetune", "--share", "0"), "share is 0.0; expected a number above 0, at most 1"),
         (
             (*EVALUATE, "--mode", "detect", "--join", "--heads", "lstm"),
-            "head is 'lstm'; expected one of text, linear, tcn, finetune, scratch",
+            "head is 'lstm'; expected one of text, raw, linear, tcn, causal, finetune, scratch",
         ),
         (
             (*EVALUATE, "--mode", "detect"),

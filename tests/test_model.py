@@ -379,7 +379,7 @@ def test_a_track_longer_than_a_batch_of_windows_is_judged_window_by_window():
     names, judge = model.judge(labels)
     joiner = Joiner(names, length=45, start_s=0.0, rate=15.0)
     for start in windows.starts(1200):
-        joiner.add(start, judge(model.clip_features([x[start : start + 45]]))[0].numpy())
+        joiner.add(start, judge(model.clip_features([x[start : start + 45]]))[0])
     expected, found = joiner.finish(80.0), model.detect(track, labels)
     assert [(s.label, s.start_s, s.end_s) for s in found] == [(s.label, s.start_s, s.end_s) for s in expected]
     np.testing.assert_allclose([s.score for s in found], [s.score for s in expected], atol=1e-5)

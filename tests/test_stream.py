@@ -154,7 +154,7 @@ def test_answers_are_those_of_their_windows(model):
     _, judge = model.judge(ACTIONS)
     for answer, (start, stop) in zip(answers, spans, strict=False):
         assert (answer.start_s, answer.end_s) == (start / 15, stop / 15)
-        expected = judge(model.clip_features([x[start:stop]]))[0].numpy()
+        expected = judge(model.clip_features([x[start:stop]]))[0]
         np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
         assert answer.label == ACTIONS[expected.argmax()]
         assert answer.score == pytest.approx(expected.max(), abs=1e-5)

@@ -97,7 +97,7 @@ def demo(
 
     samples = sample_set()
     with _progress("naming the sample motions"):
-        results = predict_tracks(load_model(model), [track for _, track in samples], ACTIONS)
+        results = predict_tracks(load_model(model), [track for _, track in samples], ACTIONS, none=False)
     truths = [action for action, _ in samples]
     right = sum(result.label == truth for result, truth in zip(results, truths, strict=True))
     summary = f"{right} of {len(samples)} right ({right / len(samples):.0%}; chance {1 / len(ACTIONS):.0%})"
@@ -130,6 +130,7 @@ def predict(
     estimator: Annotated[
         str, typer.Option(help="Finds the poses in a video: rtmlib (fetches its models), mediapipe, or a model file.")
     ] = "rtmlib",
+    closed: Annotated[bool, typer.Option("--closed", help='Always one of the labels, never "none of these".')] = False,
     as_json: JsonOption = False,
     report: ReportOption = None,
 ) -> None:
@@ -140,7 +141,7 @@ def predict(
     names = None if labels is None else [label.strip() for label in labels.split(",")]
     loaded = _load(model, onnx, names)
     with _progress(f"reading {file.name}") as progress:
-        results = predict_file(loaded, file, names, estimator=estimator, progress=progress)
+        results = predict_file(loaded, file, names, none=not closed, estimator=estimator, progress=progress)
     if as_json:
         print(json.dumps(results_as_json(str(file), results), ensure_ascii=False))
     else:
@@ -458,6 +459,41 @@ def evaluate(
         for row in result_rows(results):
             table.add_row(*map(_plain, row))
         out.print(table)
+
+
+@app.command(rich_help_panel="Learn")
+def calibrate(
+    data: Annotated[list[Path], typer.Argument(help="Sets with labels that the model never saw.")],
+    model: ModelOption = "tmor-small",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The calibrated checkpoint to write.")] = None,
+    protocol: ProtocolOption = None,
+    part: PartOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit how sure a model may be, "none of these" included, on training parts; measures it on test parts."""
+    from dataclasses import asdict
+
+    from tmor.downstream.calibrate import fit
+    from tmor.model.checkpoint import load_model, save_model
+
+    if output is not None and output.exists():
+        raise TmorError(f"{output}: exists already; choose another name")
+    loaded = load_model(model)
+    with _progress("calibrating"):
+        matching, measured = fit(loaded, [_labelled(path, protocol, part) for path in data], seed=seed)
+    if output is not None:
+        loaded.spec = replace(loaded.spec, matching=matching)
+        save_model(loaded, output)
+        err.print(f"wrote {output}")
+    if as_json:
+        print(json.dumps({"matching": asdict(matching), "measured": measured}))
+        return
+    out.print(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in asdict(matching).items()))
+    table = Table("set, labels by", "right", "known lost", "none found", "AUROC", "calibration error")
+    for name, measures in measured.items():
+        table.add_row(_plain(name), *(f"{value:.1f}" for value in measures.values()))
+    out.print(table)
 
 
 def _load(model: str, onnx: Path | None, names: list[str] | None) -> Model | OnnxModel:

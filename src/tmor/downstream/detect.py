@@ -212,7 +212,7 @@ def past_features(model: Model, recording: Recording) -> tuple[np.ndarray, np.nd
             seen = ~np.isnan(clips).all(axis=(1, 2, 3))
             row = np.zeros((len(part), model.encoder.features), dtype=np.float32)
             if seen.any():
-                row[seen] = model.clip_features(list(clips[seen])).numpy()
+                row[seen] = model.clip_features(list(clips[seen]))
             rows.append(row)
         columns.append(np.concatenate(rows))
     rate = model.rate(recording.track.fps)
@@ -465,8 +465,9 @@ class _Run:
 
             def by_text(i: int) -> FrameScores:
                 features, times = self.frozen[recording_features][i]
-                logits = self.model.project(features) @ texts.T / self.model.spec.temperature
-                return FrameScores(times, torch.from_numpy(logits).softmax(dim=1).numpy())
+                cosines = self.model.project(features) @ texts.T
+                found = self.model.spec.matching.probabilities(cosines, [False] * k, none=True)
+                return FrameScores(times, found[:, :k])
 
             return by_text
         if self.head in _FROZEN:

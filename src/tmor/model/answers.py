@@ -10,6 +10,47 @@ import numpy as np
 
 from tmor.errors import TmorError
 
+NONE = "none of these"
+"""The answer that a movement is none of the labels offered."""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How cosines become probabilities: log-odds of a label against "none of these" are (cosine - level) / temperature.
+
+    Cosines with texts and with enrolled examples are of different sizes, so each kind has its own pair. Fitted on data
+    that a model never saw, where "none of these" is right as often as each label (:mod:`tmor.downstream.calibrate`);
+    the defaults are those of the models that ship (docs/experiments.md).
+
+    Args:
+        text_level, example_level: the cosine at which a label is as probable as none.
+        text_temperature, example_temperature: how gradually that changes, > 0.
+    """
+
+    text_level: float = 0.26
+    text_temperature: float = 0.42
+    example_level: float = 0.63
+    example_temperature: float = 0.082
+
+    def probabilities(self, cosines: np.ndarray, by_example: Sequence[bool], *, none: bool) -> np.ndarray:
+        """
+        Args:
+            cosines: (n, k) of movements with labels.
+            by_example: (k,) which labels are told by examples.
+            none: whether "none of these" is a possible answer.
+
+        Returns:
+            (n, k) float32, or (n, k + 1) with "none of these" last; rows sum to 1.
+        """
+        examples = np.asarray(by_example, dtype=bool)
+        level = np.where(examples, self.example_level, self.text_level)
+        temperature = np.where(examples, self.example_temperature, self.text_temperature)
+        logits = (cosines - level) / temperature
+        if none:
+            logits = np.concatenate([logits, np.zeros((len(logits), 1))], axis=1)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -33,7 +74,7 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
     """The labels, stripped.
 
     Raises:
-        TmorError: there are none, one is empty, or one occurs twice (without regard to case).
+        TmorError: there are none, one is empty, one occurs twice (without regard to case), or is "none of these".
     """
     if isinstance(labels, str):
         raise TmorError(f"labels are one string, {labels!r}; expected a list of labels")
@@ -44,6 +85,8 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
     for label in stripped:
         if not label:
             raise TmorError("a label is empty; expected words")
+        if label.casefold() == NONE:
+            raise TmorError(f"label '{label}' is what tmor answers by itself where no label fits; leave it out")
         if label.casefold() in seen:
             raise TmorError(f"label '{label}' is given twice")
         seen.add(label.casefold())

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tmor.errors import CheckpointError
+from tmor.model.answers import Matching
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
 from tmor.skeleton.formats.files import whole_file
@@ -80,6 +81,7 @@ def _spec(values: dict[str, Any], path: Path) -> ModelSpec:
                 "shape": UnikShape(**shape),
                 "views_deg": tuple(values["views_deg"]),
                 "classes": tuple(values["classes"]),
+                "matching": Matching(**values["matching"]),
             }
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmor.errors import CheckpointError, TmorError
-from tmor.model.answers import Prediction, check_labels
+from tmor.model.answers import NONE, Matching, Prediction, check_labels
 from tmor.model.projection import ProjectionHead
 from tmor.model.segments import Joiner, Segment, Windows
 from tmor.model.unik import UNIK, UnikShape
@@ -46,7 +46,7 @@ class ModelSpec:
         teacher, teacher_hash, teacher_width: the text teacher that the text head was trained with.
         video_width: of the video teacher's embeddings; 0 = no video head.
         classes: what the classification head tells apart, after fine-tuning; empty = there is no such head.
-        temperature: divides cosine similarities of motion and text when probabilities are asked for.
+        matching: how cosines of movements with texts and examples become probabilities.
         training: how the weights came about: config, data, date.
     """
 
@@ -65,7 +65,7 @@ class ModelSpec:
     teacher_width: int = 384
     video_width: int = 0
     classes: tuple[str, ...] = ()
-    temperature: float = 0.07
+    matching: Matching = field(default_factory=Matching)
     training: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -241,20 +241,24 @@ class Model(nn.Module):
             mean_of = F.normalize(torch.stack([self.text_head(part).mean(dim=0) for part in parts]), dim=1)
         return ((of_mean + mean_of) / 2).numpy()
 
-    def classify(self, tracks: Sequence[Track], labels: Sequence[str] | None = None) -> Prediction:
+    def classify(
+        self, tracks: Sequence[Track], labels: Sequence[str] | None = None, *, none: bool = False
+    ) -> Prediction:
         """Which of the labels each track shows.
 
         Args:
             labels: told apart by their texts, and by example where they were enrolled. None: the classes that the
                 model was fine-tuned for.
+            none: "none of these" (:data:`tmor.model.answers.NONE`) is an answer, too, the last label. Classes that the
+                model was fine-tuned for know no such answer.
 
         Raises:
             TmorError: no labels, a label twice, or an empty label; a track has no visible joint.
         """
-        names, judge = self.judge(labels)
-        return Prediction(names, judge(torch.from_numpy(self.features(tracks))).numpy())
+        names, judge = self.judge(labels, none=none)
+        return Prediction(names, judge(self.features(tracks)))
 
-    def detect(self, track: Track, labels: Sequence[str] | None = None) -> list[Segment]:
+    def detect(self, track: Track, labels: Sequence[str] | None = None, *, none: bool = False) -> list[Segment]:
         """What the track shows when: windows of 3 s, 1 s apart, are classified, smoothed and joined.
 
         (Lengths are those of a spec with ``longest_s`` of 5.) A track no longer than a clip is one segment. A live
@@ -262,7 +266,7 @@ class Model(nn.Module):
         frames count as if at twice the model's rate. No segment covers the middle of a window in which nobody is seen.
 
         Args:
-            labels: as in :meth:`classify`.
+            labels, none: as in :meth:`classify`.
 
         Returns:
             At least one segment, in order, without overlap.
@@ -270,8 +274,13 @@ class Model(nn.Module):
         Raises:
             TmorError: as :meth:`classify`.
         """
+        return self.detect_with(*self.judge(labels, none=none), track)
+
+    def detect_with(
+        self, names: tuple[str, ...], judge: Callable[[np.ndarray], np.ndarray], track: Track
+    ) -> list[Segment]:
+        """:meth:`detect` with what :meth:`judge` gave: for many tracks and the same labels."""
         x, windows = self._prepared(track), self.windows(track.fps)
-        names, judge = self.judge(labels)
         starts = windows.starts(len(x))
         length = windows.length if len(starts) > 1 else len(x)
         joiner = Joiner(names, length=length, start_s=track.start_s, rate=self.rate(track.fps))
@@ -283,7 +292,7 @@ class Model(nn.Module):
                 judge(self.clip_features([c for c, s in zip(clips, seen, strict=True) if s])) if any(seen) else ()
             )
             for start, is_seen in zip(part, seen, strict=True):
-                joiner.add(start, next(rows).numpy() if is_seen else None)
+                joiner.add(start, next(rows) if is_seen else None)
         return joiner.finish(track.start_s + len(track) / (track.fps or self.rate(None)))
 
     def windows(self, fps: float | None) -> Windows:
@@ -296,30 +305,37 @@ class Model(nn.Module):
             return 2 * self.spec.fps
         return fps if math.isclose(fps, self.spec.fps, rel_tol=1e-3) else self.spec.fps
 
-    def judge(self, labels: Sequence[str] | None) -> tuple[tuple[str, ...], Callable[[Tensor], Tensor]]:
-        """The labels, and a function from (n, features) to (n, labels) probabilities; texts are embedded here, once.
+    def judge(
+        self, labels: Sequence[str] | None, *, none: bool = False
+    ) -> tuple[tuple[str, ...], Callable[[np.ndarray], np.ndarray]]:
+        """The labels, and a function from (n, features) to (n, labels) float32 probabilities; texts are embedded here,
+        once.
 
         Args:
-            labels: as in :meth:`classify`.
+            labels, none: as in :meth:`classify`.
 
         Raises:
             TmorError: the labels are not valid, or the model can't tell them apart.
         """
         if labels is not None:
             names = check_labels(labels)
-            similarity = self._similarity(names)
-            return names, lambda features: (similarity(features) / self.spec.temperature).softmax(dim=1)
+            cosines, by_example = self._similarity(names), [name in self.examples for name in names]
+            matching = self.spec.matching
+            return (
+                (*names, NONE) if none else names,
+                lambda features: matching.probabilities(cosines(features), by_example, none=none),
+            )
         if self.class_head is None:
             raise TmorError(f"model '{self.spec.name}' has no classes of its own; give labels")
         head = self.class_head
 
-        def by_class(features: Tensor) -> Tensor:
+        def by_class(features: np.ndarray) -> np.ndarray:
             with torch.inference_mode():
-                return head(features).softmax(dim=1)
+                return head(torch.from_numpy(features)).softmax(dim=1).numpy()
 
         return self.spec.classes, by_class
 
-    def clip_features(self, clips: Sequence[np.ndarray]) -> Tensor:
+    def clip_features(self, clips: Sequence[np.ndarray]) -> np.ndarray:
         """The encoder's features of stretches of prepared tracks, each seen as one clip.
 
         Args:
@@ -327,9 +343,9 @@ class Model(nn.Module):
                 :func:`tmor.skeleton.normalize.prepare` gives them; all 2D or all 3D.
 
         Returns:
-            (len(clips), features), of 3D ones the mean over the views.
+            (len(clips), features) float32, of 3D ones the mean over the views.
         """
-        return self._encode([self._seen(clips)])
+        return self._encode([self._seen(clips)]).numpy()
 
     def enroll(self, examples: Mapping[str, Sequence[Track]]) -> Model:
         """A model that also knows actions by example: few-shot enrolment.
@@ -350,28 +366,22 @@ class Model(nn.Module):
             other.examples[check_labels([label])[0]] = self.embed(tracks)
         return other
 
-    def _similarity(self, labels: tuple[str, ...]) -> Callable[[Tensor], Tensor]:
+    def _similarity(self, labels: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
         """A function from (n, features) to (n, labels) cosines: with the text, or the mean example where the label was
         enrolled."""
         by_text = [label for label in labels if label not in self.examples]
         texts = dict(zip(by_text, self.project_labels(by_text), strict=True)) if by_text else {}
-        centres = {
-            label: F.normalize(torch.from_numpy(self.examples[label]).mean(dim=0), dim=0)
-            for label in labels
-            if label in self.examples
-        }
+        means = {label: self.examples[label].mean(axis=0) for label in labels if label in self.examples}
+        centres = {label: mean / max(float(np.linalg.norm(mean)), 1e-12) for label, mean in means.items()}
 
-        def cosines(features: Tensor) -> Tensor:
-            rows = features.numpy()
-            columns: dict[str, Tensor] = {}
-            with torch.inference_mode():
-                if by_text:
-                    scores = torch.from_numpy(self.project(rows) @ np.stack([texts[label] for label in by_text]).T)
-                    columns |= dict(zip(by_text, scores.T, strict=True))
-                if centres:
-                    unit = torch.from_numpy(self.unit(rows))
-                    columns |= {label: unit @ centre for label, centre in centres.items()}
-            return torch.stack([columns[label] for label in labels], dim=1)
+        def cosines(features: np.ndarray) -> np.ndarray:
+            projected = self.project(features) if texts else None
+            unit = self.unit(features) if centres else None
+            columns = [
+                projected @ texts[label] if label in texts else unit @ centres[label]  # pyright: ignore
+                for label in labels
+            ]
+            return np.stack(columns, axis=1)
 
         return cosines
 

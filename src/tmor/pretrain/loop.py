@@ -164,7 +164,6 @@ def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, Tensor, ModelS
         teacher_hash=teacher.hash,
         teacher_width=teacher.width,
         video_width=clips.videos.shape[1],
-        temperature=config.temperature_text,
         training={
             "config": config.as_dict(),
             "clips": len(clips),

@@ -15,7 +15,7 @@ import logging
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
-from tmor.model.answers import Prediction, check_labels
+from tmor.model.answers import NONE, Matching, Prediction, check_labels
 from tmor.model.segments import Joiner, Segment, Windows
 from tmor.posecap.captions import plain_label
 from tmor.skeleton.canonical import prepare, stretch
@@ -55,7 +55,7 @@ class OnnxSpec:
 
     Args:
         name: of the model.
-        fps, clip_frames, longest_s, longest_frames, classes, temperature: as in
+        fps, clip_frames, longest_s, longest_frames, classes, matching: as in
             :class:`tmor.model.model.ModelSpec`.
         features: width of the encoder's features.
         width: of the space where movements and labels meet; 0 = there is none.
@@ -70,7 +70,7 @@ class OnnxSpec:
     clip_frames: int
     longest_s: float
     longest_frames: int
-    temperature: float
+    matching: Matching
     classes: tuple[str, ...]
     features: int
     width: int
@@ -135,37 +135,45 @@ class OnnxModel:
             raise TmorError(f"model '{self.spec.name}' has no projection heads and can't compare movements with text")
         return self._head("embeddings", features)
 
-    def classify(self, tracks: Sequence[Track], labels: Sequence[str] | None = None) -> Prediction:
+    def classify(
+        self, tracks: Sequence[Track], labels: Sequence[str] | None = None, *, none: bool = False
+    ) -> Prediction:
         """Which of the labels each track shows.
 
         Args:
             labels: None: the classes that the model was fine-tuned for; where there are none, all of :attr:`labels`.
+            none: as in :meth:`tmor.model.model.Model.classify`.
 
         Raises:
             TmorError: a label was neither exported nor enrolled; no labels, a label twice, or an empty label; a track
                 has no visible joint.
         """
-        names = self._names(labels)
-        return Prediction(names or self.spec.classes, self._probabilities(self.features(tracks), names))
+        names, judge = self.judge(labels, none=none)
+        return Prediction(names, judge(self.features(tracks)))
 
-    def detect(self, track: Track, labels: Sequence[str] | None = None) -> list[Segment]:
+    def detect(self, track: Track, labels: Sequence[str] | None = None, *, none: bool = False) -> list[Segment]:
         """What the track shows when (:meth:`tmor.model.model.Model.detect`).
 
         Raises:
             TmorError: as :meth:`classify`.
         """
-        names = self._names(labels)
+        return self.detect_with(*self.judge(labels, none=none), track)
+
+    def detect_with(
+        self, names: tuple[str, ...], judge: Callable[[np.ndarray], np.ndarray], track: Track
+    ) -> list[Segment]:
+        """:meth:`detect` with what :meth:`judge` gave: for many tracks and the same labels."""
         x, windows = prepare(track, fps=self.spec.fps), self._windows(track)
         starts = windows.starts(len(x))
         length = min(windows.length, len(x)) if len(starts) > 1 else len(x)
         rate = 2 * self.spec.fps
         if track.fps is not None:
             rate = track.fps if math.isclose(track.fps, self.spec.fps, rel_tol=1e-3) else self.spec.fps
-        joiner = Joiner(names or self.spec.classes, length=length, start_s=track.start_s, rate=rate)
+        joiner = Joiner(names, length=length, start_s=track.start_s, rate=rate)
         clips = [x[start : start + length] for start in starts]
         seen = [not np.isnan(clip).all() for clip in clips]
         found = self.clip_features([clip for clip, is_seen in zip(clips, seen, strict=True) if is_seen])
-        rows = iter(self._probabilities(found, names))
+        rows = iter(judge(found))
         for start, is_seen in zip(starts, seen, strict=True):
             joiner.add(start, next(rows) if is_seen else None)
         return joiner.finish(track.start_s + len(track) / (track.fps or rate))
@@ -193,21 +201,34 @@ class OnnxModel:
             )
         return names
 
-    def _probabilities(self, features: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-        """(n, features) -> (n, labels) float32; without names, of the classes."""
+    def judge(
+        self, labels: Sequence[str] | None, *, none: bool = False
+    ) -> tuple[tuple[str, ...], Callable[[np.ndarray], np.ndarray]]:
+        """The labels, and a function from (n, features) to (n, labels) float32 probabilities.
+
+        Raises:
+            TmorError: as :meth:`classify`.
+        """
+        names = self._names(labels)
         if not names:
-            return _softmax(self._head("logits", features))
-        by_text = [name for name in names if name not in self.spec.examples]
-        columns: dict[str, np.ndarray] = {}
-        if by_text:
-            texts = np.stack([self.spec.texts[plain_label(name)] for name in by_text])
-            columns |= dict(zip(by_text, texts @ self.project(features).T, strict=True))
-        if len(by_text) < len(names):
-            unit = self.unit(features)
-            for name in names:
-                if name in self.spec.examples:
-                    columns[name] = unit @ _normalised(self.spec.examples[name].mean(axis=0))
-        return _softmax(np.stack([columns[name] for name in names], axis=1) / self.spec.temperature)
+            return self.spec.classes, lambda features: _softmax(self._head("logits", features))
+        examples = self.spec.examples
+        by_example = [name in examples for name in names]
+        centres = [
+            _normalised(examples[name].mean(axis=0)) if own else self.spec.texts[plain_label(name)]
+            for name, own in zip(names, by_example, strict=True)
+        ]
+
+        def by_similarity(features: np.ndarray) -> np.ndarray:
+            unit = self.unit(features) if any(by_example) else None
+            projected = None if all(by_example) else self.project(features)
+            columns = [
+                (unit if own else projected) @ centre  # pyright: ignore[reportOptionalOperand]
+                for own, centre in zip(by_example, centres, strict=True)
+            ]
+            return self.spec.matching.probabilities(np.stack(columns, axis=1), by_example, none=none)
+
+        return (*names, NONE) if none else names, by_similarity
 
     def _head(self, output: str, features: np.ndarray) -> np.ndarray:
         return self._run(output, np.zeros((0, 1, _JOINTS, 2)), features)
@@ -318,7 +339,7 @@ def _read_spec(content: bytes, path: Path) -> OnnxSpec:
             clip_frames=_whole(values["clip_frames"], 1, 1 << 16),
             longest_s=_positive(values["longest_s"]),
             longest_frames=_whole(values["longest_frames"], 1, 1 << 24),
-            temperature=_positive(values["temperature"]),
+            matching=_matching(values["matching"]),
             classes=tuple(str(label) for label in values["classes"]),
             features=features,
             width=width,
@@ -378,6 +399,14 @@ def _whole(value: Any, least: int, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise ValueError(f"{value!r}; expected a whole number from {least} to {most}")
     return value
+
+
+def _matching(values: dict[str, Any]) -> Matching:
+    levels = {key: float(values[key]) for key in ("text_level", "example_level")}
+    if not all(map(math.isfinite, levels.values())):
+        raise ValueError(f"matching has levels {levels}; expected numbers")
+    temperatures = {key: _positive(values[key]) for key in ("text_temperature", "example_temperature")}
+    return Matching(**levels, **temperatures)
 
 
 def _positive(value: Any) -> float:
@@ -455,7 +484,7 @@ def _described(model: Model, labels: Sequence[str], texts: np.ndarray, *, int8: 
     """The metadata, as :func:`_read_spec` reads them."""
     spec, features = model.spec, model.encoder.features
     facts = asdict(spec)
-    own = ("name", "fps", "clip_frames", "longest_s", "temperature", "classes", "width")
+    own = ("name", "fps", "clip_frames", "longest_s", "matching", "classes", "width")
     return {
         "format": _FORMAT,
         **{key: facts.pop(key) for key in own},

@@ -48,12 +48,12 @@ class TrackResult:
 
 
 def predict_tracks(
-    model: Model | OnnxModel, tracks: Sequence[Track], labels: Sequence[str] | None = None
+    model: Model | OnnxModel, tracks: Sequence[Track], labels: Sequence[str] | None = None, *, none: bool = True
 ) -> list[TrackResult]:
     """Classify each track and find its segments; tracks in which nobody is seen are left out, counted and logged.
 
     Args:
-        labels: as in :meth:`tmor.model.model.Model.classify`.
+        labels, none: as in :meth:`tmor.model.model.Model.classify`.
 
     Raises:
         TmorError: nobody is seen in any track, or the labels are not valid.
@@ -63,14 +63,15 @@ def predict_tracks(
         raise TmorError(f"none of the {len(tracks)} tracks has a visible joint")
     if len(seen) < len(tracks):
         _log.warning("%d of %d tracks left out: nobody is seen in them", len(tracks) - len(seen), len(tracks))
-    prediction = model.classify(seen, labels)
+    names, judge = model.judge(labels, none=none)
+    rows = judge(model.features(seen))
     return [
         TrackResult(
             track,
-            dict(zip(prediction.labels, map(float, row), strict=True)),
-            tuple(model.detect(track, labels)),
+            dict(zip(names, map(float, row), strict=True)),
+            tuple(model.detect_with(names, judge, track)),
         )
-        for track, row in zip(seen, prediction.probabilities, strict=True)
+        for track, row in zip(seen, rows, strict=True)
     ]
 
 
@@ -79,6 +80,7 @@ def predict_file(
     path: str | Path,
     labels: Sequence[str] | None = None,
     *,
+    none: bool = True,
     estimator: str = "rtmlib",
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> list[TrackResult]:
@@ -91,7 +93,7 @@ def predict_file(
         TmorError: the file can't be read, nobody is in it, the estimator is not at hand, or the labels are not valid.
     """
     if not is_video(path):
-        return predict_tracks(model, read_tracks(path), labels)
+        return predict_tracks(model, read_tracks(path), labels, none=none)
     from tmor.pose import find_people, load_estimator
 
     def seen(done_s: float, duration_s: float | None) -> None:
@@ -101,7 +103,7 @@ def predict_file(
         people = find_people(path, finder, progress=seen)
     if not people.tracks:
         raise TmorError(f"{path}: nobody was found in the video")
-    return predict_tracks(model, people.tracks, labels)
+    return predict_tracks(model, people.tracks, labels, none=none)
 
 
 def as_json(source: str, results: Sequence[TrackResult]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Stream:
         dims: 2 (any consistent unit, y down) or 3 (metres, y up).
         fps: the source's nominal rate, 1 to 1000; frames may come irregularly all the same. None = unknown: frames are
             interpolated straight to the model's rate, which differs from the above where joints are missing.
-        labels: as in :meth:`tmor.model.model.Model.classify`; their texts are embedded here, once.
+        labels, none: as in :meth:`tmor.model.model.Model.classify`; texts are embedded here, once.
 
     Raises:
         LayoutError: the layout is not known, or lacks shoulders, hips or limbs.
@@ -92,6 +92,8 @@ class Stream:
         dims: int,
         fps: float | None,
         labels: Sequence[str] | None,
+        *,
+        none: bool = False,
     ) -> None:
         if dims not in (2, 3):
             raise TmorError(f"dims is {dims}; expected 2 or 3")
@@ -100,7 +102,7 @@ class Stream:
         model.check_joints()
         self._model, self._layout, self._dims = model, find_layout(layout), dims
         convert(np.zeros((1, len(self._layout), dims), np.float32), self._layout, UNIK17)  # says what the layout lacks
-        self.labels, self._judge = model.judge(labels)
+        self.labels, self._judge = model.judge(labels, none=none)
         self._fps = model.spec.fps if fps is None else float(fps)
         self._rate = model.rate(self._fps)
         self._ratio = self._fps / self._rate
@@ -277,7 +279,7 @@ class Stream:
         x = sample_at(prepare(Track(chunk, UNIK17, self._fps), fps=self._fps), positions - first)
         if np.isnan(x).all():
             return None
-        return self._judge(self._model.clip_features([x]))[0].numpy()
+        return self._judge(self._model.clip_features([x]))[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +302,7 @@ class StreamGroup:
     person takes its time; with n persons there are n times as many.
 
     Args:
-        model, layout, dims, fps, labels: as for :class:`Stream`.
+        model, layout, dims, fps, labels, none: as for :class:`Stream`.
         unseen_s: a person who is not seen for longer than that has left; the same id begins anew.
 
     Raises:
@@ -315,11 +317,12 @@ class StreamGroup:
         fps: float | None,
         labels: Sequence[str] | None,
         *,
+        none: bool = False,
         unseen_s: float = 2.0,
     ) -> None:
         if not 0 < unseen_s <= _LONGEST_PAUSE_S:
             raise TmorError(f"unseen_s is {unseen_s}; expected above 0, at most {_LONGEST_PAUSE_S:g} seconds")
-        self._blank = Stream(model, layout, dims, fps, labels)
+        self._blank = Stream(model, layout, dims, fps, labels, none=none)
         self._unseen_s = unseen_s
         self._streams: dict[Hashable, Stream] = {}
         self._seen_s: dict[Hashable, float] = {}
