@@ -123,7 +123,7 @@ class _Pen:
 
         file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
         shorter = min(width, height)
-        return cls(max(2.0, shorter / 180), ImageFont.truetype(str(file), max(12, round(shorter / 32))))
+        return cls(max(2.5, shorter / 180), ImageFont.truetype(str(file), max(12, round(shorter / 32))))
 
 
 def _drawn(image: np.ndarray, time_s: float, people: Sequence[_Person], pen: _Pen) -> Image:
