@@ -153,8 +153,9 @@ def predict(
     names = None if labels is None else [label.strip() for label in labels.split(",")]
     enrolled = _examples(examples, onnx)
     if enrolled:
-        spelled = {label.casefold(): label for label in enrolled}
-        names = [spelled.pop(name.casefold(), name) for name in names or []] + list(spelled.values())
+        from tmor.serve.examples import joined_labels
+
+        names = joined_labels(names, enrolled)
     loaded = _load(model, onnx, names, enrolled)
     with _progress(f"reading {file.name}") as progress:
         results = predict_file(loaded, file, names, estimator=estimator, progress=progress)

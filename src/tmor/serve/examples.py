@@ -76,6 +76,13 @@ def write_examples(path: str | Path, examples: Mapping[str, Sequence[Track]]) ->
     write_tracks(path, named, overwrite=True)
 
 
+def joined_labels(labels: Sequence[str] | None, examples: Mapping[str, Sequence[Track]]) -> list[str]:
+    """Labels told apart by words, if there are any, and those of examples; one in both, whatever the case, is spelled
+    as the examples spell it, and so told by them."""
+    spelled = {label.casefold(): label for label in examples}
+    return [spelled.pop(label.strip().casefold(), label) for label in labels or ()] + list(spelled.values())
+
+
 def check_examples(path: str | Path, label: str) -> None:
     """Check, before long work, that :func:`add_example` will be able to add its outcome.
 
@@ -176,9 +183,9 @@ def cut_example(
             raise TmorError(f"{source}: has no person '{person}'; there are {', '.join(names)}")
     parts = {n: part for n in chosen if (part := _between(tracks[n], first, last)) is not None}
     if not parts:
-        who = "nobody" if person is None else f"person {person}"
+        who = "nobody is" if person is None else f"person {person} is not"
         seen = "; ".join(f"{names[n]} is there from {spans[n][0]:.1f} to {spans[n][1]:.1f} s" for n in chosen[:10])
-        raise TmorError(f"{source}: {who} is seen from {first:g} to {last:g} s: {seen}")
+        raise TmorError(f"{source}: {who} seen from {first:g} to {last:g} s: {seen}")
     if len(parts) > 1:
         who = ", ".join(names[n] for n in parts)
         raise TmorError(
