@@ -60,11 +60,11 @@ def test_subtitles_of_one_person():
 
 def test_subtitles_of_several_persons_name_who_and_do_not_overlap():
     assert segments_text("srt", "clip.mp4", TWO).split("\n\n") == [
-        "1\n00:00:00,000 --> 00:00:02,000\nclip: squat",
-        "2\n00:00:02,000 --> 00:00:04,000\nclip: squat\nclip#1: wave",
-        "3\n00:00:04,000 --> 00:00:06,000\nclip: walk\nclip#1: wave",
-        "4\n00:00:06,000 --> 00:00:08,000\nclip: walk",
-        "5\n00:00:08,000 --> 00:00:10,000\nclip: walk\nclip#1: wave\n",
+        "1\n00:00:00,000 --> 00:00:02,000\n#0: squat",
+        "2\n00:00:02,000 --> 00:00:04,000\n#0: squat\n#1: wave",
+        "3\n00:00:04,000 --> 00:00:06,000\n#0: walk\n#1: wave",
+        "4\n00:00:06,000 --> 00:00:08,000\n#0: walk",
+        "5\n00:00:08,000 --> 00:00:10,000\n#0: walk\n#1: wave\n",
     ]
 
 

@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 from tmor.errors import TmorError
 from tmor.serve.predict import TrackResult, as_json
 from tmor.skeleton.formats.files import check_new_file, whole_file
+from tmor.skeleton.formats.persons import short_name
 
 
 def write_segments(path: str | Path, source: str | Path, results: Sequence[TrackResult]) -> None:
@@ -49,8 +50,8 @@ def segments_text(format: str, source: str | Path, results: Sequence[TrackResult
 
     - ``csv``: ``person,start_s,end_s,label,score`` (RFC 4180). A cell of text that a spreadsheet would take for a
       formula begins with an apostrophe.
-    - ``srt``, ``vtt``: subtitles, one for each stretch of time in which everybody goes on with the same; it names who
-      does what where there are several persons.
+    - ``srt``, ``vtt``: subtitles, one for each stretch of time in which everybody goes on with the same. Where there
+      are several persons it names who: ``#1`` for ``clip#1`` of ``clip.mp4``, ``#0`` for ``clip``.
     - ``eaf``: an annotation file of ELAN (EAF 3.0), one tier per person; a video is linked.
     - ``json``: what ``tmor predict --json`` prints (:func:`tmor.serve.predict.as_json`).
 
@@ -100,9 +101,9 @@ def _vtt(found: dict[str, Any]) -> str:
 
 def _cues(found: dict[str, Any]) -> list[tuple[int, int, str]]:
     """Start and end in milliseconds and text of each stretch in which everybody goes on with the same."""
-    tracks = found["tracks"]
+    tracks, stem = found["tracks"], Path(found["source"]).stem
     lines = [
-        (start, end, n, _line(s["label"] if len(tracks) == 1 else f"{track['id']}: {s['label']}"))
+        (start, end, n, _line(s["label"] if len(tracks) == 1 else f"{short_name(track['id'], stem)}: {s['label']}"))
         for n, track in enumerate(tracks)
         for s, start, end in _in_ms(track)
     ]
