@@ -164,6 +164,20 @@ def test_other_files_are_never_overwritten(run, poses, tmp_path):
     assert run("enroll", "text.npz", "--list")[0] == 2
 
 
+def test_a_full_disk_leaves_the_file_as_it_was(run, poses, tmp_path, monkeypatch):
+    run("enroll", "mine.npz", "a", poses, "--person", "#0")
+    before = (tmp_path / "mine.npz").read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    code, _, err = run("enroll", "mine.npz", "a", poses, "--person", "#1")
+    assert (code, err) == (2, "error: mine.npz: can't be written: No space left on device")
+    assert (tmp_path / "mine.npz").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.npz", "poses.npz"}
+
+
 # ---- what predict writes, and what it says of bad videos
 
 

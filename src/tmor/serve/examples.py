@@ -65,7 +65,8 @@ def write_examples(path: str | Path, examples: Mapping[str, Sequence[Track]]) ->
     """Write examples by label; a file that is there is replaced, whole or not at all.
 
     Raises:
-        TmorError: there are none, a label is empty, double or without example, or the name does not end in ``.npz``.
+        TmorError: there are none, a label is empty, double or without example, the name does not end in ``.npz``, or
+            the file can't be written.
     """
     for label, tracks in zip(check_labels(list(examples)), examples.values(), strict=True):
         if not tracks:
@@ -73,7 +74,10 @@ def write_examples(path: str | Path, examples: Mapping[str, Sequence[Track]]) ->
     named = [
         replace(track, id=f"{label.strip()}#{n}") for label, own in examples.items() for n, track in enumerate(own)
     ]
-    write_tracks(path, named, overwrite=True)
+    try:
+        write_tracks(path, named, overwrite=True)
+    except OSError as error:
+        raise TmorError(f"{path}: can't be written: {error.strerror}") from error
 
 
 def joined_labels(labels: Sequence[str] | None, examples: Mapping[str, Sequence[Track]]) -> list[str]:
