@@ -28,6 +28,7 @@ COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#0
 
 _DARK, _LIGHT = "#000000", "#FFFFFF"
 _TICKS = 90_000  # per second: finer than any camera's clock
+_LONGEST = 200  # letters of a plate; few pictures have room for as many
 _FINE = 2  # skeletons are drawn this many times larger, and made small again, for smooth edges
 
 
@@ -41,9 +42,10 @@ def write_overlay(
     """Write a video again with skeletons, persons and what they do at the time drawn on each frame.
 
     H.264 in MP4, with the frames' own times, upright, without sound. Of an odd width or height the last pixel is cut
-    off. Between poses, skeletons are interpolated. A person is named by the id without the video's name (``#1`` of
-    ``clip#1``, ``#0`` of ``clip``), and not at all where there is only one. Labels in scripts that the font lacks
-    (DejaVu Sans: Chinese, Japanese, Korean and more) come out as boxes. One frame is in memory at a time.
+    off. Skeletons are drawn in unik17, the joints that the model sees; between poses they are interpolated. A person is
+    named by the id without the video's name (``#1`` of ``clip#1``, ``#0`` of ``clip``), and not at all where there is
+    only one. Labels in scripts that the font lacks (DejaVu Sans: Chinese, Japanese, Korean and more) come out as boxes.
+    Memory does not grow with the video's length.
 
     Args:
         path: a new file that ends in ``.mp4``; it appears whole or not at all.
@@ -183,7 +185,7 @@ def _draw_plate(picture: Image, text: str, colour: str, box: _Box, taken: Sequen
     draw = ImageDraw.Draw(picture)
     font = pen.font
     padding = font.size / 4
-    shown = text
+    shown = text = text[:_LONGEST]
     while font.getlength(shown) > picture.width - 2 * padding and len(text) > 1:
         text = text[:-1]
         shown = f"{text.rstrip()}…"
