@@ -10,31 +10,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from tmor import cli
 from tmor.model.checkpoint import save_model
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
 from tmor.skeleton.formats import write_packed, write_tracks
 from tmor.skeleton.layouts import LAYOUTS
 from tmor.skeleton.sample import sample_track
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Call the command line in this process; returns exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tmor", *map(str, args)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        done = capsys.readouterr()
-        return code, done.out, " ".join(done.err.split())
-
-    return call
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tmor.model.model import Model
     from tmor.serve.onnx import OnnxModel
     from tmor.serve.predict import TrackResult
+    from tmor.skeleton.tracks import Track
 
 app = typer.Typer(
     name="tmor",
@@ -45,6 +46,9 @@ _MOST_ROWS = 50
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmor-base, or a checkpoint file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+EstimatorOption = Annotated[
+    str, typer.Option(help="Finds the poses in a video: rtmlib (fetches its models), mediapipe, or a model file.")
+]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Also write a self-contained HTML page here.")]
 ProtocolOption = Annotated[
     str | None, typer.Option(help="Of a known benchmark (prepare --list); the usual one when not given.")
@@ -127,19 +131,33 @@ def predict(
     ] = None,
     model: ModelOption = "tmor-small",
     onnx: Annotated[Path | None, typer.Option(help="Run this exported model instead; needs no PyTorch.")] = None,
-    estimator: Annotated[
-        str, typer.Option(help="Finds the poses in a video: rtmlib (fetches its models), mediapipe, or a model file.")
-    ] = "rtmlib",
     closed: Annotated[bool, typer.Option("--closed", help='Always one of the labels, never "none of these".')] = False,
+    estimator: EstimatorOption = "rtmlib",
+    examples: Annotated[
+        Path | None, typer.Option(help="Actions by example, a file of `tmor enroll`; their labels join yours.")
+    ] = None,
     as_json: JsonOption = False,
     report: ReportOption = None,
+    segments: Annotated[
+        list[Path],
+        typer.Option(help="Write who does what when here: .csv, .srt, .vtt, .eaf (ELAN) or .json; may be repeated."),
+    ] = [],  # noqa: B006
+    overlay: Annotated[
+        Path | None, typer.Option(help="Write the video again here (.mp4) with skeletons and labels drawn on it.")
+    ] = None,
 ) -> None:
     """Say what each person in a video or pose file does, and when, among labels of your own."""
     from tmor.serve.predict import as_json as results_as_json
     from tmor.serve.predict import predict_file
 
+    _check_outputs(file, segments, overlay, report)
     names = None if labels is None else [label.strip() for label in labels.split(",")]
-    loaded = _load(model, onnx, names)
+    enrolled = _examples(examples, onnx)
+    if enrolled:
+        from tmor.serve.examples import joined_labels
+
+        names = joined_labels(names, enrolled)
+    loaded = _load(model, onnx, names, enrolled)
     with _progress(f"reading {file.name}") as progress:
         results = predict_file(loaded, file, names, none=not closed, estimator=estimator, progress=progress)
     if as_json:
@@ -159,6 +177,99 @@ def predict(
             out.print("The frame rate is not known: times count the frames as if there were 30 in a second.")
     if report is not None:
         _write_report(report, f"{file.name}", results, None, [])
+    for path in segments:
+        from tmor.serve.segment_files import write_segments
+
+        write_segments(path, file, results)
+        err.print(f"wrote {path}", markup=False)
+    if overlay is not None:
+        from tmor.serve.overlay import write_overlay
+
+        with _progress("drawing") as progress:
+            write_overlay(overlay, file, results, progress=progress)
+        err.print(f"wrote {overlay}", markup=False)
+
+
+def _check_outputs(file: Path, segments: list[Path], overlay: Path | None, report: Path | None) -> None:
+    """Say before the long work that an outcome of it could not be written."""
+    from tmor.skeleton.formats.files import check_new_file, is_video
+
+    if segments:
+        from tmor.serve.segment_files import FORMATS
+
+        for n, path in enumerate(segments):
+            check_new_file(path, [f".{name}" for name in FORMATS])
+            if path in segments[:n]:
+                raise TmorError(f"--segments {path} is given twice")
+    if overlay is not None:
+        check_new_file(overlay, [".mp4"])
+        if file.exists() and not is_video(file):
+            raise TmorError(f"--overlay draws on a video, and {file} is none")
+    if report is not None and not report.parent.is_dir():
+        raise TmorError(f"{report}: the folder {report.parent} does not exist")
+
+
+def _examples(examples: Path | None, onnx: Path | None) -> dict[str, list[Track]]:
+    if examples is None:
+        return {}
+    if onnx is not None:
+        raise TmorError("--onnx and --examples are both given, and an exported model can't learn from examples")
+    from tmor.serve.examples import read_examples
+
+    return read_examples(examples)
+
+
+@app.command(rich_help_panel="Use")
+def enroll(
+    examples: Annotated[Path, typer.Argument(help="The file of examples (.npz), made where it is not there.")],
+    label: Annotated[str | None, typer.Argument(help='What the movement shall be called: "my exercise".')] = None,
+    file: Annotated[Path | None, typer.Argument(help="A video or pose file that shows it.")] = None,
+    start: Annotated[float | None, typer.Option(help="Where it begins, in seconds; the file's start.")] = None,
+    end: Annotated[float | None, typer.Option(help="Where it ends; the file's end.")] = None,
+    person: Annotated[
+        str | None, typer.Option(help="Who does it, as `predict` names them: clip#1, or #1 for short.")
+    ] = None,
+    estimator: EstimatorOption = "rtmlib",
+    show_list: Annotated[bool, typer.Option("--list", help="List what the file holds.")] = False,
+    remove: Annotated[str | None, typer.Option(metavar="LABEL", help="Take this label's examples out.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Teach an action by example: adds a stretch of a video or pose file to a file that `predict --examples` reads."""
+    from tmor.serve import examples as of
+
+    if show_list + (remove is not None) + (label is not None) != 1 or (label is None) != (file is None):
+        raise TmorError(
+            'expected a label and a file (tmor enroll mine.npz "my exercise" clip.mp4 --start 3.2 --end 6), or --list, '
+            "or --remove LABEL"
+        )
+    if show_list:
+        known = of.read_examples(examples)
+        if as_json:
+            lengths = {label: [track.duration_s for track in own] for label, own in known.items()}
+            print(json.dumps({"source": str(examples), "labels": lengths}, ensure_ascii=False))
+            return
+        table = Table("label", "examples", "lengths")
+        for known_label, own in known.items():
+            lengths = ", ".join(
+                f"{len(track)} frames" if track.fps is None else f"{track.duration_s:.1f} s" for track in own
+            )
+            table.add_row(_plain(known_label), str(len(own)), lengths)
+        out.print(table)
+        return
+    if remove is not None:
+        count = of.remove_label(examples, remove)
+        out.print(f"took out {remove.strip()}: {count} example{'s' * (count > 1)}", markup=False)
+    elif label is not None and file is not None:
+        from tmor.serve.predict import read_people
+
+        of.check_examples(examples, label)
+        with _progress(f"reading {file.name}") as progress:
+            people = read_people(file, estimator=estimator, progress=progress)
+        cut = of.cut_example(people, file, start_s=start, end_s=end, person=person)
+        count = of.add_example(examples, label, cut)
+        stretch = f"{cut.start_s:.1f}-{cut.start_s + len(cut) / (cut.fps or 30.0):.1f} s of {file.name}"
+        out.print(f"{label.strip()}: example {count} is {stretch}, person {cut.id}", markup=False, soft_wrap=True)
+    err.print(f"wrote {examples}", markup=False)
 
 
 @app.command(rich_help_panel="Data")
@@ -496,7 +607,9 @@ def calibrate(
     out.print(table)
 
 
-def _load(model: str, onnx: Path | None, names: list[str] | None) -> Model | OnnxModel:
+def _load(
+    model: str, onnx: Path | None, names: list[str] | None, examples: dict[str, list[Track]]
+) -> Model | OnnxModel:
     if onnx is not None:
         from tmor.serve.onnx import load_onnx
 
@@ -506,7 +619,7 @@ def _load(model: str, onnx: Path | None, names: list[str] | None) -> Model | Onn
     loaded = load_model(model)
     if names is None and not loaded.spec.classes:
         raise TmorError(f"model '{model}' has no classes of its own; give labels: --labels \"sit down, drink\"")
-    return loaded
+    return loaded.enroll(examples) if examples else loaded
 
 
 def _write(path: Path, text: str) -> None:

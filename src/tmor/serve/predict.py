@@ -92,8 +92,22 @@ def predict_file(
     Raises:
         TmorError: the file can't be read, nobody is in it, the estimator is not at hand, or the labels are not valid.
     """
+    return predict_tracks(model, read_people(path, estimator=estimator, progress=progress), labels, none=none)
+
+
+def read_people(
+    path: str | Path,
+    *,
+    estimator: str = "rtmlib",
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[Track]:
+    """The people of a video, or of a pose file in any format that :func:`tmor.read_tracks` reads.
+
+    Raises:
+        TmorError: as :func:`predict_file`.
+    """
     if not is_video(path):
-        return predict_tracks(model, read_tracks(path), labels, none=none)
+        return read_tracks(path)
     from tmor.pose import find_people, load_estimator
 
     def seen(done_s: float, duration_s: float | None) -> None:
@@ -103,7 +117,7 @@ def predict_file(
         people = find_people(path, finder, progress=seen)
     if not people.tracks:
         raise TmorError(f"{path}: nobody was found in the video")
-    return predict_tracks(model, people.tracks, labels, none=none)
+    return people.tracks
 
 
 def as_json(source: str, results: Sequence[TrackResult]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -134,6 +134,23 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, overwrite: boo
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def check_new_file(path: Path, endings: Sequence[str]) -> None:
+    """Check, before long work, that its outcome can be written.
+
+    Args:
+        endings: what the name may end in, in any case: ``.csv``.
+
+    Raises:
+        TmorError: the name ends otherwise, there is something at ``path``, or its folder does not exist.
+    """
+    if path.suffix.lower() not in endings:
+        raise TmorError(f"{path}: the name ends in '{path.suffix}'; expected {', '.join(endings)}")
+    if path.exists() or path.is_symlink():
+        raise TmorError(f"{path}: exists already; choose another name")
+    if not path.parent.is_dir():
+        raise TmorError(f"{path}: the folder {path.parent} does not exist")
 
 
 @contextlib.contextmanager

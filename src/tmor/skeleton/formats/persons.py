@@ -26,6 +26,11 @@ def person_id(source: str, index: int) -> str:
     return f"{source}#{index}" if index else source
 
 
+def short_name(id: str, source: str) -> str:
+    """A person's id where there is little room: ``#1`` of ``source#1``, ``#0`` of ``source``; others stay."""
+    return id[len(source) :] or "#0" if id == source or id.startswith(f"{source}#") else id
+
+
 def link(frames: Mapping[int, Sequence[np.ndarray]], layout: Layout) -> list[dict[int, np.ndarray]]:
     """Follow people through frames in which they have no identity, by the nearest mid hip.
 
