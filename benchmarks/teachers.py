@@ -1,6 +1,6 @@
 """How many clips and texts a second ViCLIP embeds, with random weights: speed does not depend on them.
 
-Run `python benchmarks/teachers.py`. Figures are medians of CPU seconds. `--video FILE` also times what comes
+Run `python benchmarks/teachers.py`. Figures are medians of CPU seconds, on one thread. `--video FILE` also times what comes
 before: decoding a stretch and squeezing its frames.
 """
 
@@ -24,12 +24,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1, help="at once")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--video")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(1)
     torch.manual_seed(0)
-    print(f"ViCLIP, {given.clips} clip(s) of 8 x 224 x 224 at once, {given.threads} thread(s)")
+    print(f"ViCLIP, {given.clips} clip(s) of 8 x 224 x 224 at once, one thread")
     models = {"B/16": ViCLIP(B16), "L/14": ViCLIP(L14)}
     pixels = torch.randn(given.clips, 8, 3, 224, 224)
     sides: dict[str, Callable[[], object]] = {
@@ -52,7 +51,7 @@ def main() -> None:
         print(f"  texts not timed: {error}")
     else:
         for name in models:
-            print(f"  {name}: {len(texts) / seconds[name]:8.1f} texts/s, {len(texts)} at once, of 4 to 9 words")
+            print(f"  {name}: {len(texts) / seconds[name]:8.1f} texts/s, {len(texts)} at once, of 4 to 8 words")
 
     if given.video is not None:
         info = probe(given.video)

@@ -170,6 +170,16 @@ def test_what_can_not_be_embedded_is_nan_and_counted_by_reason(video, tmp_path, 
     assert done[-1] == (5, 5)
 
 
+def test_a_damaged_teacher_is_no_reason_to_leave_clips_out(video):
+    class Damaged(Counting):
+        def encode_video(self, pixels):
+            return super().encode_video(pixels) * np.nan
+
+    with pytest.raises(TmorError, match="teacher 'counting' gives NaN or infinite embeddings; is its file damaged"):
+        embed_videos(Damaged(), [(video, 0.05, 1.65)])
+    np.testing.assert_allclose(embed_videos(Counting(), [(video, 0.05, 1.65)]), [[2, 6, 10, 14]])
+
+
 def test_without_a_cache_all_is_computed(video, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "file"))

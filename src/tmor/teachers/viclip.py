@@ -27,6 +27,18 @@ _HEAD = 64  # channels of an attention head, in every CLIP
 _BATCH = 8  # clips at once: an L/14 needs about 60 MB for each
 _EXTRA = {"temp"}  # the temperature it was trained with
 
+# What torch raises of files in which bytes were changed.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OSError,
+)
+
 
 @dataclass(frozen=True)
 class ViClipShape:
@@ -317,7 +329,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
+    except _DAMAGED as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
             raise CheckpointError(
