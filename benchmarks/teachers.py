@@ -1,7 +1,7 @@
 """How many clips and texts a second ViCLIP embeds, with random weights: speed does not depend on them.
 
-Run `python benchmarks/teachers.py`. Figures are medians of CPU seconds, on one thread. `--video FILE` also times what comes
-before: decoding a stretch and squeezing its frames.
+Run `python benchmarks/teachers.py`. Figures are medians of CPU seconds, on one thread. `--video FILE` also times
+what comes before: decoding a stretch and squeezing its frames.
 """
 
 from __future__ import annotations
