@@ -1,4 +1,4 @@
-"""Text teachers from local folders in the real formats, with small random weights."""
+"""Text and video teachers from local folders in the real formats, with small random weights."""
 
 import json
 
@@ -8,7 +8,7 @@ import torch
 
 from tmor.errors import TmorError
 from tmor.teachers.cache import embed_texts
-from tmor.teachers.huggingface import load_text_teacher
+from tmor.teachers.huggingface import load_text_teacher, load_video_teacher
 
 WORDS = ["<pad>", "<eos>", "squat", "wave", "the", "left", "right", "hand"]
 
@@ -136,3 +136,133 @@ def test_embeddings_are_computed_once_and_survive_a_cache_that_is_none(tmp_path,
 def test_a_folder_without_weights_is_named(tmp_path):
     with pytest.raises(TmorError, match=r"holds no config\.json with \*\.safetensors beside it"):
         load_text_teacher(str(tmp_path))
+
+
+def image_files(folder, *, mean=0.5, std=0.25):
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [mean] * 3, "image_std": [std] * 3}))
+
+
+def unit(x):
+    return torch.nn.functional.normalize(x, dim=-1)
+
+
+def test_a_clip_like_folder_is_a_video_teacher_by_the_mean_over_frames(clip_folder):
+    from transformers import CLIPModel
+
+    image_files(clip_folder)
+    teacher = load_video_teacher(str(clip_folder))
+    assert (teacher.frames, teacher.size, teacher.width) == (8, 8, 12)
+    pixels = torch.randint(256, (9, 8, 3, 8, 8), dtype=torch.uint8)
+    rows = teacher.encode_video(pixels)
+    model = CLIPModel.from_pretrained(clip_folder).eval()
+    with torch.inference_mode():
+        images = model.vision_model(pixel_values=(pixels[8] / 255 - 0.5) / 0.25).pooler_output
+        own = unit(unit(model.visual_projection(images)).mean(dim=0)).numpy()
+    assert rows.shape == (9, 12) and rows.dtype == np.float32
+    np.testing.assert_allclose(rows[8], own, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+    # The order of frames says nothing to a teacher of single images.
+    np.testing.assert_allclose(teacher.encode_video(pixels.flip(1)), rows, atol=1e-5)
+    # One object serves both sides, and is the same teacher as the text's.
+    text = load_text_teacher(str(clip_folder))
+    np.testing.assert_array_equal(teacher.encode(["squat"]), text.encode(["squat"]))
+    assert teacher.hash == text.hash
+
+
+@pytest.mark.parametrize("kind", ["siglip", "siglip2"])
+def test_a_siglip_folder_is_a_video_teacher(tmp_path, kind):
+    import transformers as hf
+
+    two = "2" if kind == "siglip2" else ""
+    text = TEXT | {"projection_size": 16, "vocab_size": 16}
+    vision = SMALL | ({"num_patches": 4} if two else {"image_size": 8}) | {"patch_size": 4}
+    torch.manual_seed(0)
+    model = getattr(hf, f"Siglip{two}Model")(getattr(hf, f"Siglip{two}Config")(text_config=text, vision_config=vision))
+    model.eval().save_pretrained(tmp_path)
+    image_files(tmp_path, mean=0.5, std=0.5)
+    teacher = load_video_teacher(str(tmp_path))
+    assert (teacher.frames, teacher.size, teacher.width) == (8, 8, 16)
+    pixels = torch.randint(256, (2, 8, 3, 8, 8), dtype=torch.uint8)
+    x = pixels[1] / 127.5 - 1
+    if two:  # by hand: the four patches, row by row; of each its pixels, row by row, colours last
+        corners = [x[:, :, r : r + 4, c : c + 4] for r in (0, 4) for c in (0, 4)]
+        patches = torch.stack([corner.permute(0, 2, 3, 1).flatten(1) for corner in corners], dim=1)
+        shown = {"pixel_values": patches, "pixel_attention_mask": torch.ones(8, 4, dtype=torch.long)}
+        shown |= {"spatial_shapes": torch.full((8, 2), 2)}
+    else:
+        shown = {"pixel_values": x}
+    with torch.inference_mode():
+        own = unit(unit(model.vision_model(**shown).pooler_output).mean(dim=0)).numpy()
+    np.testing.assert_allclose(teacher.encode_video(pixels)[1], own, atol=1e-5)
+
+
+def test_an_x_clip_folder_is_a_video_teacher_that_sees_motion(tmp_path):
+    from transformers import XCLIPConfig, XCLIPModel
+
+    vision = SMALL | {"image_size": 8, "patch_size": 4, "num_frames": 4, "mit_hidden_size": 12}
+    vision |= {"mit_intermediate_size": 16, "mit_num_attention_heads": 2, "mit_num_hidden_layers": 1}
+    torch.manual_seed(0)
+    model = XCLIPModel(XCLIPConfig(text_config=TEXT, vision_config=vision, projection_dim=12)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # some start as zeros
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path)
+    small_tokenizer().save_pretrained(tmp_path)
+    # As newer versions of transformers write it.
+    said = {"image_processor": {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4]}}
+    (tmp_path / "processor_config.json").write_text(json.dumps(said))
+    teacher = load_video_teacher(str(tmp_path))
+    assert (teacher.frames, teacher.size, teacher.width) == (4, 8, 12)
+    pixels = torch.randint(256, (2, 4, 3, 8, 8), dtype=torch.uint8)
+    rows = teacher.encode_video(pixels)
+    mean, std = (torch.tensor(said["image_processor"][f"image_{x}"])[:, None, None] for x in ("mean", "std"))
+    with torch.inference_mode():
+        out = model.get_video_features(pixel_values=(pixels / 255 - mean) / std)
+        own = unit(getattr(out, "pooler_output", out)).numpy()
+    np.testing.assert_allclose(rows, own, atol=1e-5)
+    assert np.abs(teacher.encode_video(pixels.flip(1)) - rows).max() > 1e-3
+    assert teacher.encode(["squat", "wave the left hand"]).shape == (2, 12)
+
+
+def test_what_a_video_teacher_lacks_is_named(clip_folder, tmp_path, monkeypatch):
+    with pytest.raises(TmorError, match=r"neither preprocessor_config\.json nor processor_config\.json in .* gives"):
+        load_video_teacher(str(clip_folder)).encode_video(torch.zeros(1, 8, 3, 8, 8, dtype=torch.uint8))
+    image_files(clip_folder)
+    with pytest.raises(ValueError, match=r"pixels are torch\.float32; expected torch\.uint8, RGB"):
+        load_video_teacher(str(clip_folder)).encode_video(torch.zeros(1, 8, 3, 8, 8))
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "model.safetensors").write_bytes(b"")
+    (tmp_path / "text" / "config.json").write_text('{"model_type": "bert", "hidden_size": 16}')
+    with pytest.raises(TmorError, match="is a 'bert', which has no image or video encoder; expected ViCLIP, X-CLIP"):
+        load_video_teacher(str(tmp_path / "text"))
+    (tmp_path / "text" / "config.json").write_text("{")
+    with pytest.raises(TmorError, match=r"config\.json is no JSON"):
+        load_video_teacher(str(tmp_path / "text"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    expected = r"'no/such' is neither a folder nor could it be fetched .*; pass a folder with .*, or give ViCLIP's"
+    with pytest.raises(TmorError, match=expected):
+        load_video_teacher("no/such")
+    with pytest.raises(TmorError, match=r"missing\.pth: there is no such file; expected a checkpoint of ViCLIP"):
+        load_video_teacher("viclip:missing.pth")
+
+
+def test_viclip_is_a_teacher_of_both(tmp_path):
+    from tmor.teachers.viclip import MEAN, STD, ViCLIP, ViClipShape, load_viclip
+
+    shape = ViClipShape(patch=8, grid=2, frames=4, width=64, layers=1, text_width=64, text_layers=1, output=12)
+    torch.manual_seed(0)
+    torch.save({"model": ViCLIP(shape).state_dict()}, tmp_path / "viclip.pth")
+    teacher = load_video_teacher(f"viclip:{tmp_path / 'viclip.pth'}")
+    assert (teacher.frames, teacher.size, teacher.width) == (4, 16, 12)
+    pixels = torch.randint(256, (2, 4, 3, 16, 16), dtype=torch.uint8)
+    x = (pixels / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    own = load_viclip(tmp_path / "viclip.pth")
+    np.testing.assert_allclose(teacher.encode_video(pixels), own.encode_video(x).numpy(), atol=1e-5)
+    text = load_text_teacher(str(tmp_path / "viclip.pth"))
+    assert text.hash == teacher.hash == own.hash
+    try:
+        rows = text.encode(["wave the left hand", "squat"])
+    except TmorError as error:
+        pytest.skip(str(error))
+    np.testing.assert_allclose(rows, own.encode_text(["wave the left hand", "squat"]).numpy(), atol=1e-6)
+    assert text.encode([]).shape == (0, 12)

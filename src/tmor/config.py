@@ -93,7 +93,7 @@ class PretrainConfig:
         seed: of everything random.
         clip_frames: frames of a clip as the encoder sees it.
         fps: rate that tracks are brought to.
-        teacher: the text teacher: ``offline``, or a Hugging Face id or folder.
+        teacher: the text teacher: ``offline``, ``viclip:FILE``, or a Hugging Face id or folder.
         width: of the space in which modalities meet.
         self_epochs, text_epochs: length of stage 1 and stage 2.
         epoch_samples: clips per epoch.

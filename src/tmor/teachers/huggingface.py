@@ -1,20 +1,28 @@
-"""Frozen text encoders: sentence encoders and the text side of CLIP-like models, by hub id or local folder."""
+"""Frozen text and video encoders by name: sentence encoders, CLIP-like models, ViCLIP."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from tmor.errors import TmorError
 from tmor.teachers.offline import SHA256, offline_folder
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # Text towers alone: model type -> class.
 _SIGLIP_TEXT = {"siglip_text_model": "SiglipTextModel", "siglip2_text_model": "Siglip2TextModel"}
+
+_FRAMES = 8  # of a clip, for teachers of single images
+_BATCH = 8  # clips at once
 
 
 class TextTeacher(Protocol):
@@ -32,24 +40,80 @@ class TextTeacher(Protocol):
         ...
 
 
+class VideoTeacher(Protocol):
+    """A frozen video encoder E_V.
+
+    ``name`` says how to load it again, ``hash`` identifies its weights, ``width`` is the size of its embeddings; it
+    looks at ``frames`` pictures of ``size`` x ``size`` pixels, evenly spaced over a clip.
+    """
+
+    name: str
+    hash: str
+    width: int
+    frames: int
+    size: int
+
+    def encode_video(self, pixels: Tensor) -> np.ndarray:
+        """(b, frames, 3, size, size) uint8, RGB, not normalised -> (b, width) float32, L2-normalised."""
+        ...
+
+
+class DualTeacher(TextTeacher, VideoTeacher, Protocol):
+    """Both at once, in one space of embeddings."""
+
+
 def load_text_teacher(name: str) -> TextTeacher:
     """The text teacher of that name.
 
     Args:
-        name: ``offline`` for the encoder that ships in a package, else a folder, else a Hugging Face hub id.
+        name: ``offline`` for the encoder that ships in a package; ``viclip:FILE``, or just a file that ends in .pth,
+            .pt or .safetensors, for ViCLIP's text side; else a folder, else a Hugging Face hub id.
 
     Raises:
         TmorError: the model can't be found or fetched, or has no text encoder.
     """
     if name == "offline":
-        teacher = _HuggingFaceText("offline", offline_folder())
+        teacher = _Sentences(_Folder("offline", offline_folder()))
         if not SHA256.startswith(teacher.hash):
             raise TmorError(f"the offline text teacher's weights have sha256 {teacher.hash}...; expected {SHA256}")
         return teacher
-    return _HuggingFaceText(name, _folder(name))
+    viclip = _viclip_file(name)
+    if viclip is not None:
+        return _ViClip(name, viclip, "cpu")
+    folder = _Folder(name, _folder(name, "use 'offline'"))
+    return _Dual(folder, "cpu") if folder.dual else _Sentences(folder)
 
 
-def _folder(name: str) -> Path:
+def load_video_teacher(name: str, *, device: str = "cpu") -> DualTeacher:
+    """The video teacher of that name, with the text encoder that shares its space.
+
+    Args:
+        name: ``viclip:FILE``, or just a file that ends in .pth, .pt or .safetensors, for ViCLIP; else a folder, else a
+            Hugging Face hub id, of X-CLIP (sees the motion), or CLIP, SigLIP or SigLIP 2 (the mean over the frames).
+        device: where torch computes.
+
+    Raises:
+        TmorError: the model can't be found or fetched, or has no image or video encoder.
+    """
+    viclip = _viclip_file(name)
+    if viclip is not None:
+        return _ViClip(name, viclip, device)
+    folder = _Folder(name, _folder(name, "give ViCLIP's checkpoint as viclip:FILE"))
+    if not folder.sees:
+        raise TmorError(
+            f"teacher '{name}' is a '{folder.kind}', which has no image or video encoder; "
+            "expected ViCLIP, X-CLIP, CLIP, SigLIP or SigLIP 2"
+        )
+    return _Dual(folder, device)
+
+
+def _viclip_file(name: str) -> Path | None:
+    if name.startswith("viclip:"):
+        return Path(name.removeprefix("viclip:"))
+    return Path(name) if name.endswith((".pth", ".pt", ".safetensors")) else None
+
+
+def _folder(name: str, instead: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download
@@ -59,8 +123,35 @@ def _folder(name: str) -> Path:
     except Exception as error:
         raise TmorError(
             f"teacher '{name}' is neither a folder nor could it be fetched from the Hugging Face hub "
-            f"({type(error).__name__}); pass a folder with config.json and model.safetensors, or use 'offline'"
+            f"({type(error).__name__}); pass a folder with config.json and model.safetensors, or {instead}"
         ) from error
+
+
+class _Folder:
+    """A model in Hugging Face's format: what its small files say, and the hash of its weights."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self.path = name, path
+        weights = sorted(path.glob("*.safetensors"))
+        if not (path / "config.json").is_file() or not weights:
+            raise TmorError(f"teacher '{name}': {path} holds no config.json with *.safetensors beside it")
+        self.hash = _sha256(weights)[:16]
+        self.said = self.json("config.json")
+        self.kind: str = self.said.get("model_type") or ""
+        self.sees = "vision_config" in self.said
+        # CLIP-like models keep their two towers' configurations apart; SigLIP's text tower may also come alone.
+        self.dual = "text_config" in self.said or self.kind in _SIGLIP_TEXT
+
+    def json(self, file: str) -> dict[str, Any]:
+        """What a JSON file says; nothing where there is none."""
+        path = self.path / file
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError as error:
+            raise TmorError(f"teacher '{self.name}': {path} is no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise TmorError(f"teacher '{self.name}': {path} holds {type(found).__name__}; expected a JSON object")
+        return found
 
 
 def _sha256(files: Sequence[Path]) -> str:
@@ -76,67 +167,154 @@ def _sha256(files: Sequence[Path]) -> str:
     )
 
 
-class _HuggingFaceText:
-    def __init__(self, name: str, folder: Path) -> None:
-        self.name, self._folder = name, folder
-        weights = sorted(folder.glob("*.safetensors"))
-        if not (folder / "config.json").is_file() or not weights:
-            raise TmorError(f"teacher '{name}': {folder} holds no config.json with *.safetensors beside it")
-        self.hash = _sha256(weights)[:16]
-        config = json.loads((folder / "config.json").read_text())
-        self._kind: str = config.get("model_type") or ""
-        # CLIP-like models keep their two towers' configurations apart; SigLIP's text tower may also come alone.
-        self._dual = "text_config" in config or self._kind in _SIGLIP_TEXT
-        self.width = _dual_width(folder) if self._dual else config["hidden_size"]
-        self._encoder = None
+def _in_batches(texts: Sequence[str], width: int, encode) -> np.ndarray:
+    rows = [encode(list(texts[i : i + 64])) for i in range(0, len(texts), 64)]
+    x = np.concatenate(rows) if rows else np.zeros((0, width), dtype=np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True).clip(min=1e-12)
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        if self._encoder is None:
-            self._encoder = self._load_dual() if self._dual else self._load_sentence()
-        rows = [self._encoder(list(texts[i : i + 64])) for i in range(0, len(texts), 64)]
-        x = np.concatenate(rows) if rows else np.zeros((0, self.width), dtype=np.float32)
-        return x / np.linalg.norm(x, axis=1, keepdims=True).clip(min=1e-12)
 
-    def _load_sentence(self):
+class _Sentences:
+    """A sentence encoder."""
+
+    def __init__(self, folder: _Folder) -> None:
+        self.name, self.hash, self._path = folder.name, folder.hash, folder.path
+        self.width: int = folder.said["hidden_size"]
+
+    @cached_property
+    def _model(self):
         from sentence_transformers import SentenceTransformer
 
-        model = SentenceTransformer(str(self._folder), device="cpu", local_files_only=True)
-        return lambda texts: np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32)
+        return SentenceTransformer(str(self._path), device="cpu", local_files_only=True)
 
-    def _load_dual(self):
-        import torch
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        def rows(some: list[str]) -> np.ndarray:
+            return np.asarray(self._model.encode(some, show_progress_bar=False), dtype=np.float32)
+
+        return _in_batches(texts, self.width, rows)
+
+
+class _Dual:
+    """A CLIP-like model, or the text tower of one. Weights are loaded when first used, once for both sides."""
+
+    def __init__(self, folder: _Folder, device: str) -> None:
+        from transformers import AutoConfig
+
+        self.name, self.hash = folder.name, folder.hash
+        self._folder, self._device = folder, device
+        # Configs on the hub leave out what is usual.
+        config = AutoConfig.from_pretrained(folder.path)
+        text, vision = getattr(config, "text_config", config), getattr(config, "vision_config", None)
+        self.width: int = (
+            getattr(config, "projection_dim", None) or getattr(text, "projection_size", None) or text.hidden_size
+        )
+        self._length: int = text.max_position_embeddings
+        if vision is not None:
+            self.frames: int = getattr(vision, "num_frames", _FRAMES)
+            self._patch: int = vision.patch_size
+            # SigLIP 2 may take any grid of patches of up to so many; a square is one.
+            self.size: int = (
+                self._patch * math.isqrt(vision.num_patches) if folder.kind == "siglip2" else vision.image_size
+            )
+
+    @cached_property
+    def _model(self):
         import transformers
 
-        tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder)
-        if self._kind in _SIGLIP_TEXT:
-            model = getattr(transformers, _SIGLIP_TEXT[self._kind]).from_pretrained(self._folder).eval()
-            length, features = model.config.max_position_embeddings, model
-        else:
-            model = transformers.AutoModel.from_pretrained(self._folder).eval()
-            length, features = model.config.text_config.max_position_embeddings, model.get_text_features
-        siglip = self._kind.startswith("siglip")
+        loader = getattr(transformers, _SIGLIP_TEXT.get(self._folder.kind, "AutoModel"))
+        return loader.from_pretrained(self._folder.path).eval().to(self._device)
 
-        def encode(texts: list[str]) -> np.ndarray:
+    @cached_property
+    def _tokenizer(self):
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self._folder.path)
+
+    @cached_property
+    def _mean_std(self) -> tuple[list[float], list[float]]:
+        files = ("preprocessor_config.json", "processor_config.json")
+        for said in map(self._folder.json, files):
+            said = said.get("image_processor", said)
+            pair = said.get("image_mean"), said.get("image_std")
+            if all(isinstance(x, list) and len(x) == 3 and all(isinstance(v, int | float) for v in x) for x in pair):
+                return pair
+        raise TmorError(
+            f"teacher '{self.name}': neither {' nor '.join(files)} in {self._folder.path} gives image_mean and "
+            "image_std, three numbers each"
+        )
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        import torch
+
+        siglip = self._folder.kind.startswith("siglip")
+        features = self._model if self._folder.kind in _SIGLIP_TEXT else self._model.get_text_features
+
+        @torch.inference_mode()
+        def rows(some: list[str]) -> np.ndarray:
             # SigLIP was trained on texts in lower case, padded to its full length, and looks at the padding too.
-            tokens = tokenizer(
-                [text.lower() for text in texts] if siglip else texts,
+            tokens = self._tokenizer(
+                [text.lower() for text in some] if siglip else some,
                 padding="max_length" if siglip else True,
                 truncation=True,
-                max_length=length,
+                max_length=self._length,
                 return_attention_mask=not siglip,
                 return_tensors="pt",
             )
-            with torch.inference_mode():
-                out = features(**tokens)
-            return (out if isinstance(out, torch.Tensor) else out.pooler_output).float().numpy()
+            return _pooled(features(**tokens.to(self._device))).cpu().numpy()
 
-        return encode
+        return _in_batches(texts, self.width, rows)
+
+    def encode_video(self, pixels: Tensor) -> np.ndarray:
+        import torch
+
+        from tmor.teachers.frames import normalised
+
+        @torch.inference_mode()
+        def rows(some: Tensor) -> Tensor:
+            x = normalised(some.to(self._device), *self._mean_std)
+            if hasattr(self._model, "get_video_features"):
+                return _pooled(self._model.get_video_features(pixel_values=x))
+            images = _pooled(self._model.get_image_features(**self._images(x.flatten(0, 1))))
+            images = torch.nn.functional.normalize(images, dim=1)
+            return images.unflatten(0, (-1, self.frames)).mean(dim=1)
+
+        parts = [torch.nn.functional.normalize(rows(part), dim=1).cpu() for part in pixels.split(_BATCH)]
+        return torch.cat(parts).numpy()
+
+    def _images(self, x: Tensor) -> dict[str, Tensor]:
+        """(n, 3, size, size) as the model takes it."""
+        if self._folder.kind != "siglip2":
+            return {"pixel_values": x}
+        import torch
+
+        grid, patch = self.size // self._patch, self._patch
+        patches = x.reshape(-1, 3, grid, patch, grid, patch).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+        return {
+            "pixel_values": patches,
+            "pixel_attention_mask": torch.ones(patches.shape[:2], dtype=torch.long, device=x.device),
+            "spatial_shapes": torch.full((len(x), 2), grid, device=x.device),
+        }
 
 
-def _dual_width(folder: Path) -> int:
-    """The size of a CLIP-like model's text embeddings; configs on the hub leave out what is usual."""
-    from transformers import AutoConfig
+def _pooled(out: Any) -> Tensor:
+    """transformers before 5 gives the features themselves."""
+    return getattr(out, "pooler_output", out).float()
 
-    config = AutoConfig.from_pretrained(folder)
-    text = getattr(config, "text_config", config)
-    return getattr(config, "projection_dim", None) or getattr(text, "projection_size", None) or text.hidden_size
+
+class _ViClip:
+    """ViCLIP behind the protocols."""
+
+    def __init__(self, name: str, path: Path, device: str) -> None:
+        from tmor.teachers.viclip import load_viclip
+
+        self._model = load_viclip(path).to(device)
+        self.name, self.hash, self.width = name, self._model.hash, self._model.width
+        self.frames, self.size = self._model.frames, self._model.size
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        return self._model.encode_text(texts).cpu().numpy()
+
+    def encode_video(self, pixels: Tensor) -> np.ndarray:
+        from tmor.teachers.frames import normalised
+        from tmor.teachers.viclip import MEAN, STD
+
+        return self._model.encode_video(normalised(pixels, MEAN, STD)).cpu().numpy()
