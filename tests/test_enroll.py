@@ -60,7 +60,7 @@ def test_examples_and_words_together(run, poses):
     code, out, err = run("predict", poses, "--labels", "wave, my squat", "--examples", "mine.npz", "--json")
     assert code == 0, err
     first, _ = json.loads(out)["tracks"]
-    assert list(first["probabilities"]) == ["wave", "My Squat"] and first["label"] == "My Squat"
+    assert list(first["probabilities"]) == ["wave", "My Squat", "none of these"] and first["label"] == "My Squat"
     assert joined_labels(None, {"a": []}) == ["a"]
     assert joined_labels(["b", "A "], {"a": [], "c": []}) == ["b", "a", "c"]
 
