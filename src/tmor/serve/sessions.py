@@ -369,14 +369,14 @@ class Sessions:
     def _find(self, job: Job, path: Path) -> None:
         def seen(done_s: float, duration_s: float | None) -> None:
             job.done_s = done_s
-            _check_length(done_s, self.limits)
+            _check_length(path, done_s, self.limits)
             if job._stop.is_set():
                 raise TmorError("cancelled")
 
         try:
             job.state = "working"
             tracks = self._people(job, path, seen)
-            _check_tracks(tracks, self.limits)
+            _check_tracks(path, tracks, self.limits)
             own, shown = path.stem, Path(job.name).stem
             job.tracks = [_renamed(track, own, shown) for track in tracks if track.missing_share < 1]
             if not job.tracks:
@@ -401,7 +401,7 @@ class Sessions:
                 raise
         info = probe(path)
         job.duration_s = info.duration_s
-        _check_length(info.duration_s or 0.0, self.limits)
+        _check_length(path, info.duration_s or 0.0, self.limits)
         if self._estimator is None:
             self._estimator = self._make_estimator()
         people = find_people(path, self._estimator, cache=False, progress=seen)
@@ -509,7 +509,7 @@ def load_examples(path: Path, name: str, limits: Limits) -> dict[str, list[Track
         tracks = [track for own in examples.values() for track in own]
         if not tracks:
             raise TmorError(f"{path}: holds no examples")
-        _check_tracks(tracks, limits)
+        _check_tracks(path, tracks, limits)
         for label, own in examples.items():
             check_label(label, limits)
             if unseen := sum(track.missing_share == 1 for track in own):
@@ -539,18 +539,18 @@ def shown_name(name: str) -> str:
     return _printable(re.split(r"[\\/]", name)[-1]) or "upload"
 
 
-def _check_tracks(tracks: Sequence[Track], limits: Limits) -> None:
+def _check_tracks(path: Path, tracks: Sequence[Track], limits: Limits) -> None:
     frames, size = sum(map(len, tracks)), _bytes(tracks)
     if len(tracks) > limits.people or frames > limits.frames or size > limits.memory_bytes:
         raise TooLargeError(
-            f"{len(tracks)} tracks of {frames} frames, {size} bytes; expected at most {limits.people} tracks, "
+            f"{path}: {len(tracks)} tracks of {frames} frames, {size} bytes; expected at most {limits.people} tracks, "
             f"{limits.frames} frames and {limits.memory_bytes} bytes; the command tmor predict takes more"
         )
 
 
-def _check_length(seconds: float, limits: Limits) -> None:
+def _check_length(path: Path, seconds: float, limits: Limits) -> None:
     if seconds > limits.video_s:
-        raise TooLargeError(f"the video lasts {seconds:.0f} s; expected at most {limits.video_s:g} s")
+        raise TooLargeError(f"{path}: the video lasts {seconds:.1f} s or more; expected at most {limits.video_s:g} s")
 
 
 def _bytes(tracks: Sequence[Track]) -> int:

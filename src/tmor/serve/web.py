@@ -14,9 +14,7 @@ import asyncio
 import base64
 import csv
 import hashlib
-import hmac
 import io
-import ipaddress
 import json
 import logging
 import re
@@ -57,12 +55,12 @@ try:
     import uvicorn
     from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
     from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
     from starlette.concurrency import run_in_threadpool
-    from starlette.datastructures import Headers, MutableHeaders, UploadFile
+    from starlette.datastructures import UploadFile
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from tmor.serve.guard import MOST_JSON_BYTES, Guard, check_token, json_error
 except ImportError as error:
     raise TmorError(
         f"the web page needs packages that are not installed ({error.name}); pip install 'tmor[web]'"
@@ -76,7 +74,6 @@ T = TypeVar("T")
 _log = logging.getLogger("tmor")
 
 _STATUS = {TooLargeError: 413, BusyError: 429, MissingError: 404}
-_MOST_JSON_BYTES = 1 << 20
 _MOST_FRAMES = 60_000
 """Frames of a file's poses that are sent to the page, over all people; longer ones are thinned evenly."""
 
@@ -122,7 +119,7 @@ def create_app(
         title="tmor",
         version=tmor.__version__,
         summary="What a person is doing, and when, from body movement alone.",
-        description=__doc__,
+        description=__doc__ or "",
         lifespan=life,
         openapi_url="/api/openapi.json",
         docs_url=None,  # FastAPI's pages of documentation fetch their scripts from elsewhere
@@ -140,7 +137,7 @@ def create_app(
         (Exception, _our_error),
     ):
         app.add_exception_handler(kind, handle)
-    app.add_middleware(_Guard, host=host, token=token, policy=policy, limits=sessions.limits)
+    app.add_middleware(Guard, host=host, token=token, policy=policy, limits=sessions.limits)
     return app
 
 
@@ -183,27 +180,6 @@ def serve(
             timeout_graceful_shutdown=3,
         )
         uvicorn.Server(settings).run(sockets=[listening])
-
-
-def check_token(host: str, token: str | None) -> None:
-    """
-    Raises:
-        TmorError: the host is not a loopback address and there is no token, or the token can't be one.
-    """
-    if token is None and not is_loopback(host):
-        raise TmorError(
-            f"--host {host} can be reached from other machines; expected a --token that requests must carry"
-        )
-    if token is not None and not re.fullmatch(r"[!-~]+", token):
-        raise TmorError("the token is empty or holds spaces or letters beyond ASCII; expected printable ASCII")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach the address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # ---- What goes over the wire, for the description of the API
@@ -382,7 +358,7 @@ async def predict(request: Request, sessions: AllSessions) -> Found:
     """What each person in a file does, and when: for programs. Nothing is kept."""
     upload = sessions.admit()
     try:
-        async with request.form(max_files=2, max_fields=1000, max_part_size=_MOST_JSON_BYTES) as form:
+        async with request.form(max_files=2, max_fields=1000, max_part_size=MOST_JSON_BYTES) as form:
             file, examples = form.get("file"), form.get("examples")
             if not isinstance(file, UploadFile):
                 raise TmorError("the form has no file under 'file'; expected a video or pose file")
@@ -620,28 +596,23 @@ async def _while_connected(request: Request, future: Future[T]) -> T:
 # ---- Errors
 
 
-def _error(status: int, words: str, **headers: str) -> JSONResponse:
-    words = words.encode(errors="replace").decode()  # files may hold half characters, which can't be sent
-    return JSONResponse({"error": words}, status, headers=headers or None)
-
-
 async def _user_error(_: Request, error: Exception) -> Response:
-    return _error(next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400), str(error))
+    return json_error(next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400), str(error))
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _error(error.status_code, str(error.detail))
+    return json_error(error.status_code, str(error.detail))
 
 
 async def _form_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()[:5])
-    return _error(400, f"the request is not as expected: {'; '.join(problems)}")
+    return json_error(400, f"the request is not as expected: {'; '.join(problems)}")
 
 
 async def _our_error(_: Request, error: Exception) -> Response:
-    return _error(500, OUR_FAULT)
+    return json_error(500, OUR_FAULT)
 
 
 async def _gone(_: Request, error: Exception) -> Response:
@@ -669,94 +640,3 @@ def _page() -> tuple[bytes, str]:
         "media-src blob:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return text.encode(), policy
-
-
-class _Guard:
-    """Lets in only who may ask, and no more bytes than are taken.
-
-    A page of another site, open in the same browser, could send requests here (CSRF), or have its own name resolve to
-    this machine to read the answers too (DNS rebinding): browsers tell by ``Origin``, ``Sec-Fetch-Site`` and ``Host``.
-    """
-
-    def __init__(self, app: ASGIApp, *, host: str, token: str | None, policy: str, limits: Limits) -> None:
-        self._app, self._token, self._stall_s = app, token, limits.stall_s
-        self._most = {
-            "/api/predict": limits.upload_bytes + limits.pose_bytes,
-            "/api/jobs": limits.upload_bytes,
-            "/api/examples.npz": limits.pose_bytes,
-        }
-        # Elsewhere than on a loopback address we can't know our names; there the token keeps others out.
-        self._hosts = {"localhost", "127.0.0.1", "::1", host} if is_loopback(host) else None
-        self._headers = {
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cache-Control": "no-store",
-        }
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers, is_api = Headers(scope=scope), scope["path"] != "/"
-        most = _MOST_JSON_BYTES + self._most.get(scope["path"], 0)  # JSON, or what a form has around its files
-
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
-            await send(message)
-
-        refused = self._refused(headers, most, is_api)
-        if refused is not None:
-            await refused(scope, receive, sent)
-            return
-        received, complete = 0, False
-
-        async def received_within() -> Message:
-            nonlocal received, complete
-            try:
-                async with asyncio.timeout(None if complete else self._stall_s):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, f"nothing came for {self._stall_s:g} s") from None
-            received += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if received > most:
-                raise HTTPException(413, _too_large(most))
-            return message
-
-        await self._app(scope, received_within, sent)
-
-    def _refused(self, headers: Headers, most: int, is_api: bool) -> Response | None:
-        host = headers.get("host", "")
-        if self._hosts is not None and _name(host) not in self._hosts:
-            return _error(403, f"this is not {host or 'a server without a name'}; expected localhost or 127.0.0.1")
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
-            return _error(403, f"a page of {origin} may not use this server")
-        if is_api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            return _error(403, "a page of another site may not use this server")
-        if is_api and self._token is not None:
-            scheme, _, given = headers.get("authorization", "").partition(" ")
-            right = hmac.compare_digest(given.strip().encode(), self._token.encode())
-            if scheme.lower() != "bearer" or not right:
-                words = "the token is wrong" if given else "a token is needed: Authorization: Bearer TOKEN"
-                return _error(401, words, **{"WWW-Authenticate": "Bearer"})
-        length = headers.get("content-length", "0")
-        if not length.isdecimal():
-            return _error(400, f"Content-Length is {length!r}; expected a number")
-        if int(length) > most:
-            return _error(413, _too_large(most))
-        return None
-
-
-def _name(host: str) -> str:
-    """The name in a Host header, without the port."""
-    match = re.fullmatch(r"\[([0-9a-fA-F:]+)\](:\d+)?|([^:]*)(:\d+)?", host)
-    return (match[1] or match[3] or "").lower() if match else ""
-
-
-def _too_large(most: int) -> str:
-    return f"the request is too large; expected at most {most} bytes"
