@@ -656,6 +656,9 @@ def test_who_goes_in_the_middle_leaves_nothing(model, estimator, tmp_path):
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + content + b"\r\n--b--\r\n"
     )
 
+    def idle() -> bool:
+        return app.state.sessions._uploads._value == 1
+
     def send(port: int, path: str, body: bytes, length: int) -> socket.socket:
         caller = socket.create_connection(("127.0.0.1", port))
         kind = b"multipart/form-data; boundary=b"
@@ -674,16 +677,17 @@ def test_who_goes_in_the_middle_leaves_nothing(model, estimator, tmp_path):
         port = int(address.rsplit(":")[-1])
         for path in ("/api/jobs", "/api/predict"):
             caller = send(port, path, form[:1000], len(form))
-            until(lambda path=path: path == "/api/predict" or list(where.iterdir()))
+            until(lambda: not idle())
             caller.close()
-            until(lambda: not list(where.iterdir()) and app.state.sessions._uploads._value == 1)
+            until(idle)
+            assert list(where.iterdir()) == []
         estimator.gate.clear()
         caller = send(port, "/api/predict", form, len(form))
         until(lambda: estimator.pictures)
         caller.close()
         time.sleep(0.7)
         estimator.gate.set()
-        until(lambda: app.state.sessions._uploads._value == 1)
+        until(idle)
         assert list(where.iterdir()) == [] and estimator.pictures < 5
         estimator.gate.clear()
         caller = send(port, "/api/jobs", content, len(content))
