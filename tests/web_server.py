@@ -1,4 +1,4 @@
-"""What the tests of the web server share: a tiny model, a made-up pose estimator, videos made here, a running server."""
+"""What the tests of the web server share: a tiny model, a made-up pose estimator, videos, a running server."""
 
 from __future__ import annotations
 
