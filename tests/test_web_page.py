@@ -165,8 +165,11 @@ def test_everything_by_keyboard(visit, poses):
     page.keyboard.press("Space")
     assert page.locator("#play").inner_text() == "Play"
     page.locator(".segment").first.focus()
-    page.keyboard.press("Enter")  # plays the segment and marks it
-    assert page.input_value("#start") == "0.00"
+    page.keyboard.press("Enter")  # plays the segment from its start to its end
+    page.get_by_text("Play", exact=True).wait_for()
+    end = page.evaluate("segmentsOf(0)[0].end_s")
+    assert page.evaluate("time") == pytest.approx(end, abs=0.01)
+    assert page.locator("#now").is_visible() or end == page.evaluate("current.end")
     page.focus("#file")
     outline = page.evaluate("getComputedStyle(document.getElementById('file').parentElement).outlineStyle")
     assert outline == "solid"

@@ -102,7 +102,10 @@ class Guard:
                 raise HTTPException(413, _too_large(most))
             return message
 
-        await self._app(scope, received_within, sent)
+        try:
+            await self._app(scope, received_within, sent)
+        except asyncio.CancelledError:  # the server stops and has waited long enough for this request
+            await json_error(503, "the server is being stopped")(scope, receive, sent)
 
     def _refused(self, headers: Headers, most: int, is_api: bool) -> Response | None:
         host = headers.get("host", "")

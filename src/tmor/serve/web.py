@@ -168,6 +168,8 @@ def serve(
     except (OSError, OverflowError) as error:
         app.state.sessions.close()
         raise TmorError(f"can't listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}") from error
+    if model.text_head is not None:  # the text teacher takes seconds to load: not when somebody waits for it
+        app.state.sessions.think(lambda: model.teacher.encode(["walk"]))
     with listening:
         shown = f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{listening.getsockname()[1]}/")
