@@ -189,7 +189,8 @@ class Session:
         Raises:
             TmorError: the label is empty or too long, or has as many examples as it may have.
         """
-        label = self._spelt(check_label(label, limits))
+        label = check_label(label, limits)
+        label = next((own for own in self.examples if own.casefold() == label.casefold()), label)
         own = self.examples.get(label, ())
         if len(own) >= limits.examples:
             raise TmorError(
@@ -233,25 +234,29 @@ class Session:
                 :func:`tmor.serve.predict.predict_tracks`.
         """
         examples = self.examples
-        if not labels and not examples and model.spec.classes:
-            return predict_tracks(model, tracks)
-        given = [self._spelt(label.strip()) for label in labels]
-        names = check_labels([*given, *(label for label in examples if label not in given)])
-        if len(names) > limits.labels:
-            raise TmorError(f"{len(names)} labels are given; expected at most {limits.labels}")
-        for name in names:
-            check_label(name, limits)
+        own_classes = bool(model.spec.classes) and not labels and not examples
+        names = None if own_classes else self._names(labels, examples, limits)
         if examples:
             if self._enrolled is None or self._enrolled[0] is not examples:
                 self._enrolled = examples, model.enroll(examples)
             enrolled = self._enrolled[1]
-            if model.text_head is not None and not set(names) <= set(examples):
+            if model.text_head is not None and not set(names or ()) <= set(examples):
                 enrolled.teacher = model.teacher  # large, and the same for all
             model = enrolled
         return predict_tracks(model, tracks, names)
 
-    def _spelt(self, label: str) -> str:
-        return next((own for own in self.examples if own.casefold() == label.casefold()), label)
+    def _names(self, labels: Sequence[str], examples: Mapping[str, Sequence[Track]], limits: Limits) -> tuple[str, ...]:
+        """The labels given, spelt as they are enrolled, and the enrolled ones that are not among them."""
+        spelt = {label.casefold(): label for label in examples}
+        if len(labels) > limits.labels:
+            raise TmorError(f"{len(labels)} labels are given; expected at most {limits.labels}")
+        given = [spelt.get(label.strip().casefold(), label) for label in labels]
+        names = check_labels([*given, *(label for label in examples if label not in given)])
+        if len(names) > limits.labels:
+            raise TmorError(f"{len(names)} labels with the enrolled ones; expected at most {limits.labels}")
+        for name in names:
+            check_label(name, limits)
+        return names
 
 
 class Sessions:
@@ -454,8 +459,11 @@ class Upload:
     _places: threading.BoundedSemaphore
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._places.release()
+        """Once, when the file is not needed any more."""
+        try:
+            self.path.unlink(missing_ok=True)
+        finally:
+            self._places.release()
 
 
 def check_label(label: str, limits: Limits) -> str:
