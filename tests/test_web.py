@@ -698,6 +698,17 @@ def test_who_goes_in_the_middle_leaves_nothing(model, estimator, tmp_path):
     assert not where.exists() and estimator.closed == 1
 
 
+def test_an_upload_that_stalls_is_given_up(model):
+    app = create_app(model, Estimator, Limits(stall_s=0.1))
+    with running(app) as address:
+        with socket.create_connection(("127.0.0.1", int(address.rsplit(":")[-1]))) as caller:
+            caller.sendall(b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nand then")
+            caller.settimeout(20)
+            answer = caller.recv(10_000)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert list(Path(app.state.sessions._folder.name).iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.shared
 def test_a_real_video_with_real_poses(model, shared_data):

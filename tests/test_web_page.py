@@ -271,6 +271,11 @@ def test_cancel_and_bad_files(visit, tmp_path, estimator):
     (tmp_path / "empty.mp4").touch()
     page.set_input_files("#file", tmp_path / "empty.mp4")
     assert page.locator("#alert span").inner_text() == "empty.mp4: the file is empty"
+    dropped = page.evaluate_handle(
+        "() => { const held = new DataTransfer(); held.items.add(new File(['{}'], 'dropped.json')); return held; }"
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    page.get_by_text("dropped.json: JSON with an object with keys none").wait_for()
 
 
 @pytest.mark.slow
