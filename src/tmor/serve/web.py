@@ -513,7 +513,7 @@ async def unenrol(label: str, session: OwnSession) -> SessionState:
 
 @_router.get("/examples.npz", response_class=Response)
 async def save_examples(session: OwnSession, sessions: AllSessions) -> Response:
-    """The enrolled labels as a file, for another day or for ``tmor predict --examples``."""
+    """The enrolled labels as a file, for another day, for ``tmor serve --examples``."""
     if not session.examples:
         raise MissingError("nothing is enrolled yet")
     with sessions.scratch() as path:
