@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -394,3 +398,55 @@ def test_the_people_of_a_video_are_found_first(run, tmp_path, monkeypatch):
     assert len(json.loads(out)["tracks"]) == 1
     code, _, err = run("predict", clip, "--labels", "squat")
     assert (code, "clip.mp4: nobody was found in the video" in err) == (2, True)
+
+
+# ---- serve
+
+
+def test_serve_on_other_addresses_demands_a_token(run):
+    for address in ("0.0.0.0", "example.org"):
+        code, _, message = run("serve", "--host", address)
+        assert code == 2
+        assert message == (
+            f"error: --host {address} can be reached from other machines; expected a --token that requests must carry"
+        )
+    assert run("serve", "--token", "two words")[0] == 2
+
+
+def test_serve_says_what_it_lacks(run, tmp_path, monkeypatch):
+    code, _, message = run("serve", "--examples", tmp_path / "none.npz")
+    assert (code, message) == (2, f"error: {tmp_path / 'none.npz'}: there is no such file")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, message = run("serve", "--port", port)
+    assert code == 2 and message.startswith(f"error: can't listen on 127.0.0.1, port {port}: Address already in use")
+    monkeypatch.delitem(sys.modules, "tmor.serve.web")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    code, _, message = run("serve")
+    assert (code, message) == (
+        2,
+        "error: the web page needs packages that are not installed (uvicorn); pip install 'tmor[web]'",
+    )
+
+
+@pytest.mark.slow
+def test_serve_until_told_to_stop_and_leave_nothing(tmp_path, poses):
+    environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "tmor.cli", "serve", "--port", "0", "--model", "tmor-small"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
+        try:
+            assert server.stderr is not None
+            said = server.stderr.readline()
+            address = re.fullmatch(r"open (http://127\.0\.0\.1:\d+/) in a browser; Ctrl\+C ends\n", said)
+            assert address is not None, said
+            with urllib.request.urlopen(address[1]) as page:
+                assert b"What is this person doing, and when?" in page.read()
+            request = urllib.request.Request(f"{address[1]}api/jobs?name=a", poses.read_bytes(), method="POST")
+            assert urllib.request.urlopen(request).status == 202
+            assert len(list((tmp_path / "tmp").glob("tmor-serve-*"))) == 1
+        finally:
+            server.send_signal(signal.SIGINT)
+            code = server.wait(30)
+    assert code == 130
+    assert list((tmp_path / "tmp").glob("tmor*")) == []

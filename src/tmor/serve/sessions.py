@@ -1,0 +1,579 @@
+"""What the web page remembers and works on: sessions apart from each other, uploads that are removed after use, one
+thread that finds poses and one that runs the model.
+
+Everything is kept in memory and bounded by :class:`Limits`; only an upload lies on disk, in a folder of the server's
+own, until its poses are found. Sessions are opened, used and closed by one thread (the server's event loop); the two
+working threads touch nothing but their own job.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from tmor.errors import FormatError, TmorError
+from tmor.model.answers import check_labels
+from tmor.pose import PoseEstimator, find_people
+from tmor.pose.videos import VideoInfo, probe
+from tmor.serve.examples import read_examples
+from tmor.serve.predict import TrackResult, predict_tracks
+from tmor.skeleton.formats import read_tracks
+from tmor.skeleton.formats.files import is_video
+from tmor.skeleton.tracks import Track
+
+if TYPE_CHECKING:
+    from tmor.model.model import Model
+
+T = TypeVar("T")
+
+_log = logging.getLogger("tmor")
+
+OUR_FAULT = "something went wrong on our side; the server's log says what"
+
+_UNKNOWN_FPS = 30.0  # as if, where the rate is unknown: as in as_json
+
+
+class BusyError(TmorError):
+    """There is no room for this now; there will be later."""
+
+
+class TooLargeError(TmorError):
+    """An upload is larger than the server takes."""
+
+
+class MissingError(TmorError):
+    """There is no such thing in this session."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a server takes.
+
+    Args:
+        upload_bytes: of a video.
+        pose_bytes: of a pose file or a file of examples, which are read into memory whole.
+        memory_bytes: that the poses of one file may take; also what an .npz may unpack to.
+        video_s: length of a video, in seconds.
+        people, frames: of one file; frames over all of its people.
+        waiting: uploads and pose jobs at a time, and questions to the model at a time.
+        labels, label_length: of a question.
+        examples, example_s: of one enrolled label, and the longest example in seconds.
+        sessions: at a time.
+        session_files: that a session holds; the oldest makes room for a new one.
+        total_bytes: of all sessions' poses; no upload is taken beyond.
+        idle_s: a session that is not used for so long is forgotten.
+        stall_s: an upload of which nothing comes for so long is given up.
+    """
+
+    upload_bytes: int = 2 << 30
+    pose_bytes: int = 64 << 20
+    memory_bytes: int = 256 << 20
+    video_s: float = 3600.0
+    people: int = 100
+    frames: int = 400_000
+    waiting: int = 8
+    labels: int = 500
+    label_length: int = 200
+    examples: int = 5
+    example_s: float = 60.0
+    sessions: int = 64
+    session_files: int = 8
+    total_bytes: int = 1 << 30
+    idle_s: float = 3600.0
+    stall_s: float = 60.0
+
+
+@dataclass(eq=False)
+class Job:
+    """One uploaded file on its way to poses, and what is known of it afterwards.
+
+    Args:
+        id: can't be guessed.
+        name: of the file, to be shown only (:func:`shown_name`).
+        state: where it stands.
+        done_s, duration_s: seconds of video done, of how many (None = not known).
+        failure: what went wrong, where it failed; a :class:`TmorError` where the file was at fault.
+        tracks: the people, each of whom is seen at some time.
+        video: None = it was a pose file.
+        results: the last answer about it.
+        finished: done when the file is not needed any more, and removed.
+    """
+
+    id: str
+    name: str
+    state: Literal["waiting", "working", "done", "failed"] = "waiting"
+    done_s: float = 0.0
+    duration_s: float | None = None
+    failure: Exception | None = None
+    tracks: list[Track] = field(default_factory=list)
+    video: VideoInfo | None = None
+    results: list[TrackResult] | None = None
+    finished: Future[None] = field(default_factory=Future)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def bytes(self) -> int:
+        """Memory that its poses take."""
+        return _bytes(self.tracks)
+
+    def stop(self) -> None:
+        """Do no more than is being done; a job that is done already stays so."""
+        self._stop.set()
+        self.finished.cancel()
+
+
+@dataclass(eq=False)
+class Session:
+    """One person's work.
+
+    Args:
+        key: unguessable; who has it is the person.
+        jobs: by id, the oldest first.
+        examples: of enrolled labels; replaced as a whole, never changed, as the thread of the model reads it too.
+    """
+
+    key: str
+    jobs: dict[str, Job] = field(default_factory=dict)
+    examples: Mapping[str, Sequence[Track]] = field(default_factory=dict)
+    used_s: float = field(default_factory=time.monotonic)
+    _enrolled: tuple[Mapping[str, Sequence[Track]], Model] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Memory that its poses and examples take."""
+        return sum(job.bytes for job in self.jobs.values()) + sum(map(_bytes, self.examples.values()))
+
+    def job(self, id: str) -> Job:
+        """
+        Raises:
+            MissingError: there is no such job in this session.
+        """
+        if id not in self.jobs:
+            raise MissingError("there is no such file in this session; it may have been forgotten")
+        return self.jobs[id]
+
+    def done(self, id: str) -> Job:
+        """
+        Raises:
+            MissingError: there is no such job in this session.
+            TmorError: it has no poses (yet).
+        """
+        job = self.job(id)
+        if job.state != "done":
+            raise TmorError(f"{job.name}: has no poses: {job.failure or 'they are still being looked for'}")
+        return job
+
+    def forget(self, id: str) -> None:
+        """Stop a job and forget it.
+
+        Raises:
+            MissingError: there is no such job in this session.
+        """
+        self.job(id).stop()
+        del self.jobs[id]
+
+    def enrol(self, label: str, example: Track, limits: Limits) -> str:
+        """Take one more example of a label; returns the label as it is spelt here.
+
+        Raises:
+            TmorError: the label is empty or too long, or has as many examples as it may have.
+        """
+        label = check_label(label, limits)
+        label = next((own for own in self.examples if own.casefold() == label.casefold()), label)
+        own = self.examples.get(label, ())
+        if len(own) >= limits.examples:
+            raise TmorError(
+                f"label '{label}' has {len(own)} examples; expected at most {limits.examples}: remove it to begin anew"
+            )
+        if not own and len(self.examples) >= limits.labels:
+            raise TmorError(f"{len(self.examples)} labels are enrolled; expected at most {limits.labels}")
+        self.examples = {**self.examples, label: (*own, example)}
+        return label
+
+    def enrol_all(self, examples: Mapping[str, Sequence[Track]], limits: Limits) -> None:
+        """Take the examples of a file; a label that was enrolled before gets the new ones alone.
+
+        Raises:
+            TmorError: there would be too many labels.
+        """
+        new = {label.casefold() for label in examples}
+        kept = {label: own for label, own in self.examples.items() if label.casefold() not in new}
+        if (count := len(kept) + len(examples)) > limits.labels:
+            raise TmorError(f"{count} labels would be enrolled; expected at most {limits.labels}")
+        self.examples = kept | {label: tuple(own) for label, own in examples.items()}
+
+    def unenrol(self, label: str) -> None:
+        """
+        Raises:
+            MissingError: the label is not enrolled.
+        """
+        if label not in self.examples:
+            raise MissingError(f"label '{label}' is not enrolled; enrolled are: {', '.join(self.examples) or 'none'}")
+        self.examples = {other: own for other, own in self.examples.items() if other != label}
+
+    def answer(self, model: Model, tracks: Sequence[Track], labels: Sequence[str], limits: Limits) -> list[TrackResult]:
+        """What people do, among the labels given and those that are enrolled: the one place where the server asks the
+        model (in the thread that runs it: :meth:`Sessions.think`).
+
+        Args:
+            labels: none, and nothing is enrolled: the classes of a model that was fine-tuned.
+
+        Raises:
+            TmorError: there are no labels or too many, one is empty, given twice or too long; or as
+                :func:`tmor.serve.predict.predict_tracks`.
+        """
+        examples = self.examples
+        own_classes = bool(model.spec.classes) and not labels and not examples
+        names = None if own_classes else self._names(labels, examples, limits)
+        if examples:
+            if self._enrolled is None or self._enrolled[0] is not examples:
+                self._enrolled = examples, model.enroll(examples)
+            enrolled = self._enrolled[1]
+            if model.text_head is not None and not set(names or ()) <= set(examples):
+                enrolled.teacher = model.teacher  # large, and the same for all
+            model = enrolled
+        return predict_tracks(model, tracks, names)
+
+    def _names(self, labels: Sequence[str], examples: Mapping[str, Sequence[Track]], limits: Limits) -> tuple[str, ...]:
+        """The labels given, spelt as they are enrolled, and the enrolled ones that are not among them."""
+        spelt = {label.casefold(): label for label in examples}
+        if len(labels) > limits.labels:
+            raise TmorError(f"{len(labels)} labels are given; expected at most {limits.labels}")
+        given = [spelt.get(label.strip().casefold(), label) for label in labels]
+        names = check_labels([*given, *(label for label in examples if label not in given)])
+        if len(names) > limits.labels:
+            raise TmorError(f"{len(names)} labels with the enrolled ones; expected at most {limits.labels}")
+        for name in names:
+            check_label(name, limits)
+        return names
+
+
+class Sessions:
+    """All sessions of a server, and the two threads that work for them.
+
+    Args:
+        model: answers; it is never changed.
+        estimator_factory: makes the pose estimator when the first video comes, in the thread that uses it.
+        limits: how much is taken.
+        examples: that every session begins with.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        estimator_factory: Callable[[], PoseEstimator],
+        limits: Limits,
+        *,
+        examples: Mapping[str, Sequence[Track]] | None = None,
+    ) -> None:
+        self.model, self.limits = model, limits
+        self.examples = examples or {}
+        self._make_estimator = estimator_factory
+        self._estimator: PoseEstimator | None = None
+        self._sessions: dict[str, Session] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="tmor-serve-", ignore_cleanup_errors=True)
+        self._finding, self._thinking = ThreadPoolExecutor(1, "poses"), ThreadPoolExecutor(1, "model")
+        self._uploads = threading.BoundedSemaphore(limits.waiting)
+        self._questions = threading.BoundedSemaphore(limits.waiting)
+        self._jobs: set[Job] = set()
+
+    # ---- sessions
+
+    def find(self, key: str | None) -> Session | None:
+        """The session of a key, which counts as used now; None = there is none (any more)."""
+        self.sweep()
+        session = self._sessions.get(key or "")
+        if session is not None:
+            session.used_s = time.monotonic()
+        return session
+
+    def open(self) -> Session:
+        """
+        Raises:
+            BusyError: there are as many as the server takes.
+        """
+        self.sweep()
+        if len(self._sessions) >= self.limits.sessions:
+            raise BusyError(f"{self.limits.sessions} people use this server already; try again later")
+        session = Session(secrets.token_urlsafe(32), examples=self.examples)
+        self._sessions[session.key] = session
+        return session
+
+    def close_session(self, session: Session) -> None:
+        """Forget it and all that it holds."""
+        for job in session.jobs.values():
+            job.stop()
+        self._sessions.pop(session.key, None)
+
+    def sweep(self) -> None:
+        """Forget the sessions that have not been used for long."""
+        now = time.monotonic()
+        for session in [s for s in self._sessions.values() if now - s.used_s > self.limits.idle_s]:
+            self.close_session(session)
+
+    # ---- uploads and poses
+
+    def admit(self) -> Upload:
+        """A place for an upload.
+
+        Raises:
+            BusyError: too many wait already, or too many poses are held.
+        """
+        if sum(session.bytes for session in self._sessions.values()) >= self.limits.total_bytes:
+            raise BusyError("the server holds as many poses as it can; remove files, or try again later")
+        if not self._uploads.acquire(blocking=False):
+            raise BusyError(f"{self.limits.waiting} files are waiting already; try again when one is done")
+        return Upload(Path(self._folder.name) / f"upload-{secrets.token_hex(16)}", self._uploads)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Where to put a file for the time of the block.
+
+        Raises:
+            BusyError: as :meth:`admit`.
+        """
+        upload = self.admit()
+        try:
+            yield upload.path
+        finally:
+            upload.remove()
+
+    def start(self, upload: Upload, name: str, session: Session | None = None) -> Job:
+        """Find the people of an upload in the background; the job takes it over.
+
+        Args:
+            name: as the user calls the file.
+            session: holds the job; None = nobody but the caller does.
+        """
+        job = Job(secrets.token_urlsafe(16), shown_name(name))
+        if session is not None:
+            while len(session.jobs) >= self.limits.session_files:
+                session.forget(next(iter(session.jobs)))
+            session.jobs[job.id] = job
+        self._jobs.add(job)
+
+        def finished(_: Future[None]) -> None:
+            upload.remove()
+            self._jobs.discard(job)
+
+        job.finished = self._finding.submit(self._find, job, upload.path)
+        job.finished.add_done_callback(finished)
+        return job
+
+    def _find(self, job: Job, path: Path) -> None:
+        def seen(done_s: float, duration_s: float | None) -> None:
+            job.done_s = done_s
+            _check_length(path, done_s, self.limits)
+            if job._stop.is_set():
+                raise TmorError("cancelled")
+
+        try:
+            job.state = "working"
+            tracks = self._people(job, path, seen)
+            _check_tracks(path, tracks, self.limits)
+            own, shown = path.stem, Path(job.name).stem
+            job.tracks = [_renamed(track, own, shown) for track in tracks if track.missing_share < 1]
+            if not job.tracks:
+                raise TmorError(f"none of the {len(tracks)} tracks has a visible joint")
+            job.state = "done"
+        except TmorError as error:
+            job.failure, job.state = _spoken(error, path, job.name), "failed"
+        except Exception:
+            # One broken file must not end the thread that all others wait for, nor leave an estimator in disorder.
+            _log.exception("%s: finding poses failed", job.name)
+            job.failure, job.state = RuntimeError(OUR_FAULT), "failed"
+            self._close_estimator()
+
+    def _people(self, job: Job, path: Path, seen: Callable[[float, float | None], None]) -> list[Track]:
+        if not is_video(path):
+            check_pose_file(path, self.limits)
+            try:
+                return read_tracks(path)
+            except FormatError as error:
+                if "begins with" in str(error):
+                    raise FormatError(f"{error}; or a video (MP4, MOV, AVI, MKV, WebM, MPEG)") from error
+                raise
+        info = probe(path)
+        job.duration_s = info.duration_s
+        _check_length(path, info.duration_s or 0.0, self.limits)
+        if self._estimator is None:
+            self._estimator = self._make_estimator()
+        people = find_people(path, self._estimator, cache=False, progress=seen)
+        job.video = people.info
+        if not people.tracks:
+            raise TmorError(f"{path}: nobody was found in the video")
+        return people.tracks
+
+    def _close_estimator(self) -> None:
+        estimator, self._estimator = self._estimator, None
+        if estimator is not None:
+            with suppress(Exception):
+                estimator.close()
+
+    # ---- the model
+
+    def think(self, work: Callable[[], T]) -> Future[T]:
+        """Do something with the model, one thing after the other.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        if not self._questions.acquire(blocking=False):
+            raise BusyError(f"{self.limits.waiting} questions are waiting for the model already; try again in a moment")
+        future = self._thinking.submit(work)
+        future.add_done_callback(lambda _: self._questions.release())
+        return future
+
+    def close(self) -> None:
+        """Stop all work and remove everything."""
+        for job in list(self._jobs):
+            job.stop()
+        for session in list(self._sessions.values()):
+            self.close_session(session)
+        self._finding.submit(self._close_estimator)
+        self._finding.shutdown(wait=True)
+        self._thinking.shutdown(wait=True, cancel_futures=True)
+        self._folder.cleanup()
+
+
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """A file that somebody sends, and its place in the queue; both are given back by :meth:`remove`.
+
+    Args:
+        path: where to write it. No part of the user's name is in it.
+    """
+
+    path: Path
+    _places: threading.BoundedSemaphore
+
+    def remove(self) -> None:
+        """Once, when the file is not needed any more."""
+        try:
+            self.path.unlink(missing_ok=True)
+        finally:
+            self._places.release()
+
+
+def check_label(label: str, limits: Limits) -> str:
+    """The label, stripped.
+
+    Raises:
+        TmorError: it is empty, too long, or no text.
+    """
+    (label,) = check_labels([label])
+    if label != label.encode(errors="ignore").decode():
+        raise TmorError(f"label {label[:40]!r} holds half a character; expected text")
+    if len(label) > limits.label_length:
+        raise TmorError(f"label '{label[:40]}...' has {len(label)} characters; expected at most {limits.label_length}")
+    return label
+
+
+def moment(job: Job, person: int, start_s: float, end_s: float, limits: Limits) -> Track:
+    """What a person does from one time to another, both in seconds of the source.
+
+    Raises:
+        TmorError: there is no such person, the person isn't there at that time, or it is too short or too long.
+    """
+    if not 0 <= person < len(job.tracks):
+        raise TmorError(f"{job.name}: there is no person {person}; it has {len(job.tracks)}, counted from 0")
+    if not start_s < end_s <= start_s + limits.example_s:
+        raise TmorError(
+            f"an example from {start_s:g} to {end_s:g} s; expected an end after the start, by {limits.example_s:g} s "
+            f"at most"
+        )
+    track = job.tracks[person]
+    rate = track.fps or _UNKNOWN_FPS
+    first, last = (round((at - track.start_s) * rate) for at in (start_s, end_s))
+    first, last = max(first, 0), min(last, len(track))
+    if last - first < 2:
+        raise TmorError(f"person {person} is seen in fewer than 2 frames from {start_s:g} to {end_s:g} s")
+    part = track.frames(first, last)
+    if part.missing_share == 1:
+        raise TmorError(f"person {person} has no visible joint from {start_s:g} to {end_s:g} s")
+    return part
+
+
+def load_examples(path: Path, name: str, limits: Limits) -> dict[str, list[Track]]:
+    """The examples of an upload.
+
+    Raises:
+        TmorError: it is no file of examples, or larger than the server takes.
+    """
+    try:
+        check_pose_file(path, limits)
+        examples = read_examples(path)
+        tracks = [track for own in examples.values() for track in own]
+        if not tracks:
+            raise TmorError(f"{path}: holds no examples")
+        _check_tracks(path, tracks, limits)
+        for label, own in examples.items():
+            check_label(label, limits)
+            if unseen := sum(track.missing_share == 1 for track in own):
+                raise TmorError(f"{path}: {unseen} examples of label '{label}' have no visible joint")
+        if len(examples) > limits.labels:
+            raise TmorError(f"{path}: has {len(examples)} labels; expected at most {limits.labels}")
+        return examples
+    except TmorError as error:
+        raise _spoken(error, path, shown_name(name)) from error
+
+
+def check_pose_file(path: Path, limits: Limits) -> None:
+    """
+    Raises:
+        TooLargeError: the file, or what it unpacks to, is larger than is read into memory.
+    """
+    if (size := path.stat().st_size) > limits.pose_bytes:
+        raise TooLargeError(f"{path}: a file of poses of {size} bytes; expected at most {limits.pose_bytes}")
+    # Other damage is for the reader to name.
+    with suppress(zipfile.BadZipFile, OSError, ValueError), zipfile.ZipFile(path) as archive:
+        if (size := sum(member.file_size for member in archive.infolist())) > limits.memory_bytes:
+            raise TooLargeError(f"{path}: unpacks to {size} bytes; expected at most {limits.memory_bytes}")
+
+
+def shown_name(name: str) -> str:
+    """A file's name as it is shown: no folders, nothing that can't be printed, not long. It never names a file here."""
+    return _printable(re.split(r"[\\/]", name)[-1]) or "upload"
+
+
+def _check_tracks(path: Path, tracks: Sequence[Track], limits: Limits) -> None:
+    frames, size = sum(map(len, tracks)), _bytes(tracks)
+    if len(tracks) > limits.people or frames > limits.frames or size > limits.memory_bytes:
+        raise TooLargeError(
+            f"{path}: {len(tracks)} tracks of {frames} frames, {size} bytes; expected at most {limits.people} tracks, "
+            f"{limits.frames} frames and {limits.memory_bytes} bytes; the command tmor predict takes more"
+        )
+
+
+def _check_length(path: Path, seconds: float, limits: Limits) -> None:
+    if seconds > limits.video_s:
+        raise TooLargeError(f"{path}: the video lasts {seconds:.1f} s or more; expected at most {limits.video_s:g} s")
+
+
+def _bytes(tracks: Sequence[Track]) -> int:
+    return sum(t.keypoints.nbytes + (0 if t.scores is None else t.scores.nbytes) for t in tracks)
+
+
+def _renamed(track: Track, own: str, shown: str) -> Track:
+    """Ids that come from the file's name here, which means nothing, get the user's."""
+    return track if track.id is None else replace(track, id=_printable(track.id.replace(own, shown)))
+
+
+def _spoken(error: TmorError, path: Path, name: str) -> TmorError:
+    """The same error about the file as the user calls it."""
+    return type(error)(str(error).replace(str(path), name).replace(path.stem, Path(name).stem))
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable()).strip()[:120]
