@@ -185,7 +185,7 @@ def cut_example(
         chosen = [n for n in chosen if person in (names[n], short_name(names[n], Path(source).stem))]
         if not chosen:
             raise TmorError(f"{source}: has no person '{person}'; there are {', '.join(names)}")
-    parts = {n: part for n in chosen if (part := _between(tracks[n], first, last)) is not None}
+    parts = {n: part for n in chosen if (part := frames_between(tracks[n], first, last)) is not None}
     if not parts:
         who = "nobody is" if person is None else f"person {person} is not"
         seen = "; ".join(f"{names[n]} is there from {spans[n][0]:.1f} to {spans[n][1]:.1f} s" for n in chosen[:10])
@@ -198,8 +198,9 @@ def cut_example(
     return next(iter(parts.values()))
 
 
-def _between(track: Track, start_s: float, end_s: float) -> Track | None:
-    """The frames within the stretch; None where the person is not seen in them."""
+def frames_between(track: Track, start_s: float, end_s: float) -> Track | None:
+    """The frames of a stretch in seconds of the source (as if at 30 fps where the rate is unknown), ``end_s``
+    exclusive; None where the person is not seen in them."""
     # Times are often rounded: a frame a hair before its time is in time.
     start, stop = (
         min(max(math.ceil((s - track.start_s) * (track.fps or 30.0) - 1e-3), 0), len(track)) for s in (start_s, end_s)

@@ -26,7 +26,7 @@ from tmor.errors import FormatError, TmorError
 from tmor.model.answers import check_labels
 from tmor.pose import PoseEstimator, find_people
 from tmor.pose.videos import VideoInfo, probe
-from tmor.serve.examples import read_examples
+from tmor.serve.examples import frames_between, read_examples
 from tmor.serve.predict import TrackResult, predict_tracks
 from tmor.skeleton.formats import read_tracks
 from tmor.skeleton.formats.files import is_video
@@ -40,8 +40,6 @@ T = TypeVar("T")
 _log = logging.getLogger("tmor")
 
 OUR_FAULT = "something went wrong on our side; the server's log says what"
-
-_UNKNOWN_FPS = 30.0  # as if, where the rate is unknown: as in as_json
 
 
 class BusyError(TmorError):
@@ -493,15 +491,9 @@ def moment(job: Job, person: int, start_s: float, end_s: float, limits: Limits) 
             f"an example from {start_s:g} to {end_s:g} s; expected an end after the start, by {limits.example_s:g} s "
             f"at most"
         )
-    track = job.tracks[person]
-    rate = track.fps or _UNKNOWN_FPS
-    first, last = (round((at - track.start_s) * rate) for at in (start_s, end_s))
-    first, last = max(first, 0), min(last, len(track))
-    if last - first < 2:
+    part = frames_between(job.tracks[person], start_s, end_s)
+    if part is None or len(part) < 2:
         raise TmorError(f"person {person} is seen in fewer than 2 frames from {start_s:g} to {end_s:g} s")
-    part = track.frames(first, last)
-    if part.missing_share == 1:
-        raise TmorError(f"person {person} has no visible joint from {start_s:g} to {end_s:g} s")
     return part
 
 

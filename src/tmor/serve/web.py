@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import csv
 import hashlib
-import io
 import json
 import logging
 import re
@@ -33,8 +31,9 @@ import tmor
 from tmor.errors import TmorError
 from tmor.pose import PoseEstimator, load_estimator
 from tmor.serve.examples import write_examples
-from tmor.serve.predict import TrackResult, as_json
+from tmor.serve.predict import as_json
 from tmor.serve.report import ReportClip, clip_data, layout_data
+from tmor.serve.segment_files import segments_text
 from tmor.serve.sessions import (
     OUR_FAULT,
     BusyError,
@@ -74,6 +73,13 @@ T = TypeVar("T")
 _log = logging.getLogger("tmor")
 
 _STATUS = {TooLargeError: 413, BusyError: 429, MissingError: 404}
+_KINDS = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt; charset=utf-8",
+    "eaf": "text/xml; charset=utf-8",
+}
 _MOST_FRAMES = 60_000
 """Frames of a file's poses that are sent to the page, over all people; longer ones are thinned evenly."""
 
@@ -486,14 +492,12 @@ async def ask(id: str, question: Question, session: OwnSession, sessions: AllSes
 
 
 @_router.get("/jobs/{id}/results.{kind}", response_class=Response)
-async def results(id: str, kind: Literal["json", "csv"], session: OwnSession) -> Response:
-    """The last answer about a file, to keep."""
+async def results(id: str, kind: Literal["json", "csv", "srt", "vtt", "eaf"], session: OwnSession) -> Response:
+    """The last answer about a file, to keep: :func:`tmor.serve.segment_files.segments_text`."""
     job = session.done(id)
     if job.results is None:
         raise MissingError(f"{job.name}: nothing was asked about it yet")
-    if kind == "json":
-        return _attached(json.dumps(as_json(job.name, job.results), indent=1), "results.json", "application/json")
-    return _attached(_csv(job.results), "results.csv", "text/csv; charset=utf-8")
+    return _attached(segments_text(kind, job.name, job.results), f"results.{kind}", _KINDS[kind])
 
 
 @_router.post("/jobs/{id}/examples")
@@ -539,23 +543,6 @@ async def take_examples(
 
 def _attached(content: str | bytes, name: str, kind: str) -> Response:
     return Response(content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
-
-
-def _csv(results: Sequence[TrackResult]) -> str:
-    """One row per segment, times in seconds; with a byte order mark, by which spreadsheets know the encoding."""
-    text = io.StringIO()
-    rows = csv.writer(text)
-    rows.writerow(["person", "start_s", "end_s", "label", "score"])
-    for track in as_json("", results)["tracks"]:
-        for segment in track["segments"]:
-            words = [_harmless(track["id"]), segment["start_s"], segment["end_s"], _harmless(segment["label"])]
-            rows.writerow([*words, segment["score"]])
-    return "\ufeff" + text.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 # ---- Receiving
