@@ -6,8 +6,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     from tmor.downstream.benchmarks.untrimmed import UntrimmedSet
     from tmor.downstream.evaluate import Evaluation
     from tmor.model.model import Model
+    from tmor.pose.cameras import Source
     from tmor.serve.onnx import OnnxModel
     from tmor.serve.predict import TrackResult
+    from tmor.serve.watch import Answer, Watcher
 
 app = typer.Typer(
     name="tmor",
@@ -42,6 +46,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _MOST_ROWS = 50
+_REDRAW_S = 0.2
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmor-base, or a checkpoint file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
@@ -158,6 +163,119 @@ def predict(
             out.print("The frame rate is not known: times count the frames as if there were 30 in a second.")
     if report is not None:
         _write_report(report, f"{file.name}", results, None, [])
+
+
+@app.command(rich_help_panel="Use")
+def watch(
+    camera: Annotated[str | None, typer.Option(help="A camera: its number (0 is the first) or device.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", help="Instead, a video file or a stream: rtsp://..., http://...")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help='Your labels, separated by commas: "sit down, drink".')] = None,
+    examples: Annotated[Path | None, typer.Option(help="A file of enrolled actions; their labels join yours.")] = None,
+    model: ModelOption = "tmor-small",
+    estimator: Annotated[str, typer.Option(help="Finds the poses, as for predict.")] = "rtmlib",
+    real_time: Annotated[bool, typer.Option("--real-time", help="Play a file as fast as it was recorded.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON per answer and person who left.")
+    ] = False,
+) -> None:
+    """Say live what the people in front of a camera do; writes nothing, keeps no picture. Ctrl+C ends."""
+    from tmor.pose.cameras import open_camera, open_input
+
+    if (camera is None) == (source is None):
+        raise TmorError("expected one of --camera 0 and --input FILE-OR-ADDRESS")
+    names = None if labels is None else [label.strip() for label in labels.split(",")]
+    pictures = open_camera(camera) if camera is not None else open_input(str(source), real_time=real_time)
+    with contextlib.closing(pictures):
+        from tmor.model.checkpoint import load_model
+        from tmor.pose.estimators import load_estimator
+        from tmor.serve.watch import Watcher
+        from tmor.serve.watch import as_json as event_as_json
+
+        with _progress("getting ready"):
+            loaded = load_model(model)
+            if examples is not None:
+                from tmor.serve.examples import read_examples
+
+                enrolled = read_examples(examples)
+                loaded = loaded.enroll(enrolled)
+                spelled = {label.casefold(): label for label in enrolled}
+                names = [spelled.pop(name.casefold(), name) for name in names or []] + list(spelled.values())
+            finder = load_estimator(estimator)
+        with contextlib.closing(finder), _stopping_by_ctrl_c(pictures.stop) as stopped:
+            watcher = Watcher(loaded, finder, names, fps=pictures.fps)
+            begun_s = time.monotonic()
+            if as_json:
+                for events in watcher.watch(pictures):
+                    for event in events:
+                        print(json.dumps(event_as_json(event), ensure_ascii=False), flush=True)
+            else:
+                _show(watcher, pictures)
+    ghosts = f"; {watcher.ghosts} more were seen too little" if watcher.ghosts else ""
+    err.print(
+        f"{watcher.pictures} pictures in {time.monotonic() - begun_s:.1f} s, {pictures.dropped} dropped; "
+        f"{watcher.numbers} people{ghosts}"
+    )
+    if stopped:
+        raise typer.Exit(130)
+
+
+def _show(watcher: Watcher, source: Source) -> None:
+    """What ended as lines, and below them, in a terminal, who does what now."""
+    from rich.live import Live
+
+    from tmor.serve.watch import Answer
+
+    now: dict[int, Answer] = {}
+    drawn_s = 0.0
+    with Live(console=out, auto_refresh=False, transient=True) if out.is_terminal else contextlib.nullcontext() as live:
+        for events in watcher.watch(source):
+            for event in events:
+                for s in event.closed:
+                    out.print(
+                        f"{s.start_s:.1f}-{s.end_s:.1f} s  person {event.person}  {_plain(s.label)} ({s.score:.2f})"
+                    )
+                if isinstance(event, Answer):
+                    now[event.person] = event
+                else:
+                    now.pop(event.person, None)
+                    out.print(f"person {event.person} left", style="dim")
+            if live is not None and time.monotonic() - drawn_s > _REDRAW_S:
+                drawn_s = time.monotonic()
+                live.update(_watch_table(watcher, source, now), refresh=True)
+
+
+def _watch_table(watcher: Watcher, source: Source, now: Mapping[int, Answer]) -> Table:
+    dropped = f", {source.dropped} dropped" if source.live else ""
+    status = f"{watcher.pictures_per_s:.1f} pictures/s{dropped}, {len(watcher.people)} people"
+    table = Table("person", "action now", "probability", "since", caption=f"{_plain(source.name)}: {status}")
+    for person in watcher.people:
+        if person not in now or now[person].now.label is None:
+            table.add_row(str(person), "", "", "")
+        else:
+            answer = now[person]
+            table.add_row(
+                str(person), _plain(str(answer.now.label)), f"{answer.now.score:.2f}", f"{answer.since_s:.1f} s"
+            )
+    return table
+
+
+@contextlib.contextmanager
+def _stopping_by_ctrl_c(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Ctrl+C once calls ``stop`` and is noted in the list; twice, it ends everything at once as usual."""
+    noted: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, usual)
+        noted.append(number)
+        stop()
+
+    usual = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 @app.command(rich_help_panel="Data")
