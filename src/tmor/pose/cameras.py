@@ -358,6 +358,8 @@ class _Line:
         # A time-out has many names.
         if time.monotonic() - asked >= self._timeout_s:
             return f"nothing came for {self._timeout_s:g} s"
+        if self._opened is None and getattr(error, "errno", None) == errno.EINVAL:
+            return "it is of a kind that is not read, such as a playlist (HLS, DASH)"
         return getattr(error, "strerror", None) or str(error)
 
 
