@@ -1,7 +1,9 @@
 """Watching live: who is who picture by picture, sources that break, the same segments as from a file, the command."""
 
+import io
 import itertools
 import json
+import re
 import signal
 import socket
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from tmor import cli
 from tmor.errors import FormatError, TmorError
@@ -377,7 +380,7 @@ def test_a_network_stream_that_breaks_is_called_again_a_few_times(server, tmp_pa
     assert times and (np.diff(times) > 0).all()
     assert str(error.value).startswith(f"http://{where}/live.ts: ")
     assert str(error.value).endswith("; it did not come back in 3 tries")
-    assert "is back" in caplog.text and "0.05 s" in caplog.text
+    assert "; calling again, up to 3 times" in caplog.text and "is back" in caplog.text
     source.close()
 
 
@@ -638,6 +641,25 @@ def test_when_the_source_breaks_everybody_still_leaves(model):
     assert (found[0].start_s, found[-1].end_s) == (0.0, 4.0)
 
 
+def test_too_few_pictures_per_second_are_said_once(model, monkeypatch, caplog):
+    now = itertools.count(0.0, 0.6)
+    monkeypatch.setattr("tmor.serve.watch.time.monotonic", lambda: next(now))
+    for fps, warnings in ((None, 1), (15.0, 0)):
+        caplog.clear()
+        watcher = Watcher(model, Actors({}), ACTIONS, fps=fps)
+        for frame in pictures([0.6 * i for i in range(10)]):
+            watcher.push(frame)
+        assert caplog.text.count("only 1.7 pictures per second are looked at, and actions need 2.5") == warnings
+
+
+def test_who_is_not_looked_at_for_a_moment_stays_where_pictures_come_irregularly(model):
+    for fps, numbers in ((None, 1), (15.0, 2)):
+        watcher = Watcher(model, Actors({(0.0, 9.0): act(100)}), ACTIONS, fps=fps)
+        for frame in pictures([i / 15 for i in range(120) if not 45 <= i < 68]):
+            watcher.push(frame)
+        assert watcher.numbers == numbers
+
+
 # ---- the command
 
 
@@ -672,7 +694,7 @@ def test_the_command_prints_the_documented_lines(run, stage, tmp_path):
     assert [set(line) for line in left] == [{"event", "person", "segments"}] * 2
     assert {line["person"] for line in left} == {1, 2}
     assert set(left[0]["segments"][0]) == {"start_s", "end_s", "label", "score"}
-    assert "150 pictures in" in err and "0 dropped; 2 people; 2 more were seen too little" in err
+    assert "150 pictures in" in err and "0 dropped; people: 2, and 2 seen too little to count" in err
     assert actors.closed
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "mine.npz"], "nothing is written"
 
@@ -684,6 +706,18 @@ def test_the_command_prints_segments_and_who_left(run, stage, tmp_path):
     assert out.startswith("0.0-")
     assert "  person 1  squat (" in out
     assert "person 1 left" in out and "person 2 left" in out
+
+
+def test_in_a_terminal_a_table_shows_who_does_what(run, stage, tmp_path, monkeypatch):
+    write_video(tmp_path / "clip.mp4", 60)
+    screen = io.StringIO()
+    monkeypatch.setattr(cli, "out", Console(file=screen, force_terminal=True, width=90, highlight=False))
+    monkeypatch.setattr(cli, "_REDRAW_S", 0.0)
+    assert run(Actors(stage), "--input", "clip.mp4", "--examples", "mine.npz")[0] == 0
+    text = screen.getvalue()
+    assert all(title in text for title in ("person", "action now", "probability", "since"))
+    assert re.search(r"clip\.mp4: \d+\.\d pictures/s, people: 1", text)
+    assert re.search(r"1 +│ squat +│ [01]\.\d\d +│ 0\.0 s", text)
 
 
 def test_ctrl_c_ends_in_good_order(run, stage, tmp_path):

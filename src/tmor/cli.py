@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.logging import RichHandler
 from rich.table import Column, Table
 
@@ -206,17 +206,18 @@ def watch(
         with contextlib.closing(finder), _stopping_by_ctrl_c(pictures.stop) as stopped:
             watcher = Watcher(loaded, finder, names, fps=pictures.fps)
             begun_s = time.monotonic()
-            if as_json:
-                for events in watcher.watch(pictures):
-                    for event in events:
-                        print(json.dumps(event_as_json(event), ensure_ascii=False), flush=True)
-            else:
-                _show(watcher, pictures)
-    ghosts = f"; {watcher.ghosts} more were seen too little" if watcher.ghosts else ""
-    err.print(
-        f"{watcher.pictures} pictures in {time.monotonic() - begun_s:.1f} s, {pictures.dropped} dropped; "
-        f"{watcher.numbers} people{ghosts}"
-    )
+            try:
+                if as_json:
+                    for events in watcher.watch(pictures):
+                        for event in events:
+                            print(json.dumps(event_as_json(event), ensure_ascii=False), flush=True)
+                else:
+                    _show(watcher, pictures)
+            finally:
+                err.print(
+                    f"{watcher.pictures} pictures in {time.monotonic() - begun_s:.1f} s, {pictures.dropped} dropped; "
+                    f"people: {watcher.numbers}, and {watcher.ghosts} seen too little to count"
+                )
     if stopped:
         raise typer.Exit(130)
 
@@ -233,32 +234,30 @@ def _show(watcher: Watcher, source: Source) -> None:
         for events in watcher.watch(source):
             for event in events:
                 for s in event.closed:
-                    out.print(
-                        f"{s.start_s:.1f}-{s.end_s:.1f} s  person {event.person}  {_plain(s.label)} ({s.score:.2f})"
-                    )
+                    what = f"person {event.person}  {_plain(s.label)} ({s.score:.2f})"
+                    out.print(f"{s.start_s:.1f}-{s.end_s:.1f} s  {what}", soft_wrap=True)
                 if isinstance(event, Answer):
                     now[event.person] = event
                 else:
                     now.pop(event.person, None)
-                    out.print(f"person {event.person} left", style="dim")
+                    out.print(f"[dim]person {event.person} left[/dim]")
             if live is not None and time.monotonic() - drawn_s > _REDRAW_S:
                 drawn_s = time.monotonic()
-                live.update(_watch_table(watcher, source, now), refresh=True)
+                live.update(_now_table(watcher, source, now), refresh=True)
 
 
-def _watch_table(watcher: Watcher, source: Source, now: Mapping[int, Answer]) -> Table:
-    dropped = f", {source.dropped} dropped" if source.live else ""
-    status = f"{watcher.pictures_per_s:.1f} pictures/s{dropped}, {len(watcher.people)} people"
-    table = Table("person", "action now", "probability", "since", caption=f"{_plain(source.name)}: {status}")
+def _now_table(watcher: Watcher, source: Source, now: Mapping[int, Answer]) -> Group:
+    table = Table("person", "action now", "probability", "since")
     for person in watcher.people:
-        if person not in now or now[person].now.label is None:
+        answer = now.get(person)
+        if answer is None or answer.now.label is None:
             table.add_row(str(person), "", "", "")
         else:
-            answer = now[person]
-            table.add_row(
-                str(person), _plain(str(answer.now.label)), f"{answer.now.score:.2f}", f"{answer.since_s:.1f} s"
-            )
-    return table
+            probability, since = f"{answer.now.score:.2f}", f"{answer.since_s:.1f} s"
+            table.add_row(str(person), _plain(answer.now.label), probability, since)
+    dropped = f", {source.dropped} dropped" if source.live else ""
+    status = f"{_plain(source.name)}: {watcher.pictures_per_s:.1f} pictures/s{dropped}, people: {len(watcher.people)}"
+    return Group(table, f"[dim]{status}[/dim]")
 
 
 @contextlib.contextmanager

@@ -310,11 +310,12 @@ class _Line:
                 return
             if time.monotonic() - begun > _STEADY_S:
                 left = self._tries
+            if left:
+                _log.warning("%s: %s; calling again, up to %d times", self.name, broken, left)
             while broken is not None:
                 if not left:
                     tried = f"; it did not come back in {self._tries} tries" if self._tries else ""
                     raise TmorError(f"{self.name}: {broken}{tried}")
-                _log.warning("%s: %s; %d more tries, the next in %g s", self.name, broken, left, self._wait_s)
                 left -= 1
                 time.sleep(self._wait_s)
                 try:
