@@ -269,8 +269,8 @@ def test_a_camera_that_may_not_be_read_or_is_in_use(monkeypatch):
         (5, "can't be opened: Input/output error"),
     ):
 
-        def refuse(number=number, **how):
-            assert how["format"] == "v4l2"
+        def refuse(file, number=number, **how):
+            assert (file, how["format"]) == ("/dev/video0", "v4l2")
             raise av.error.OSError(number, "Input/output error")
 
         monkeypatch.setattr(av, "open", refuse)
@@ -330,15 +330,29 @@ def test_an_address_where_nobody_answers(server, scheme):
     assert time.monotonic() - started < 3
 
 
-def test_addresses_that_are_none():
-    pytest.importorskip("av", reason="PyAV is not installed (extra video)")
+def test_addresses_that_are_none(monkeypatch):
+    av = pytest.importorskip("av", reason="PyAV is not installed (extra video)")
     kinds = "rtsp://, rtsps://, http://, https://"
     for address in ("file:///etc/passwd", "concat://a", "ftp://host/a.mp4"):
         with pytest.raises(TmorError) as error:
             open_input(address)
         assert str(error.value) == f"{address}: expected a file, or an address that begins with {kinds}"
+    for address in ("rtsp:///live", "http://[bad/live", "https://"):
+        with pytest.raises(TmorError, match=r"names no machine; expected an address such as|there is no such file"):
+            open_input(address)
     with pytest.raises(TmorError, match="only a file can be slowed down to real time"):
         open_input("rtsp://127.0.0.1/a", real_time=True)
+
+    def unknown(*args: object, **how: object) -> None:
+        raise av.error.OSError(5, "Input/output error")
+
+    monkeypatch.setattr(av, "open", unknown)
+    monkeypatch.setattr(cameras.socket, "getaddrinfo", unknown)
+    with pytest.raises(TmorError) as error:
+        open_input("rtsp://me:secret@camera.invalid:554/a?token=secret")
+    assert str(error.value) == (
+        "rtsp://camera.invalid:554/a?...: can't be opened: no machine is known by the name 'camera.invalid'"
+    )
 
 
 def over_http(content: bytes, kind: str = "video/mp2t", *, piece: int = 188 * 7, pause_s: float = 0.0):
@@ -547,6 +561,7 @@ def test_a_file_gives_the_segments_of_predict(model, stage, tmp_path):
         # Every segment is told once, most before the person leaves.
         assert told(events, person) == ours
     assert len(events[-1].closed) < len(expected[0])
+    assert watcher._people == {}
 
 
 def test_answers_come_each_second_and_know_since_when(model, stage):

@@ -10,12 +10,14 @@ import contextlib
 import errno
 import logging
 import math
+import socket
 import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tmor.errors import FormatError, TmorError
 from tmor.pose.videos import (
@@ -40,6 +42,7 @@ _log = logging.getLogger("tmor")
 _POLL_S = 0.1  # how soon a wait notices that it shall end
 _LEAP_S = 10.0  # a capture clock that leaps further has been set anew
 _STEADY_S = 30.0  # a stream that went on for so long is sound: tries are counted from zero again
+_UNDECODED = 3  # times the time-out, after which data without pictures are no better than none
 _FASTEST = 240.0  # a nominal rate beyond is none
 
 _CAMERAS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
@@ -78,21 +81,22 @@ class Source:
         self.name, self.fps = name, fps
         self.dropped = 0
         self._frames, self._real_time = frames, real_time
-        self._stopped = threading.Event()
+        # Not an Event, whose lock a signal handler could find taken.
+        self._stopped = False
 
     def __iter__(self) -> Iterator[VideoFrame]:
         begun: float | None = None
         for frame in self._frames:
-            if self._real_time:
-                begun = time.monotonic() - frame.time_s if begun is None else begun
-                self._stopped.wait(max(begun + frame.time_s - time.monotonic(), 0))
-            if self._stopped.is_set():
+            begun = time.monotonic() - frame.time_s if begun is None else begun
+            while self._real_time and not self._stopped and (early := begun + frame.time_s - time.monotonic()) > 0:
+                time.sleep(min(early, _POLL_S))
+            if self._stopped:
                 return
             yield frame
 
     def stop(self) -> None:
         """End the iteration before its next picture; may be called from a signal handler or another thread."""
-        self._stopped.set()
+        self._stopped = True
 
     def close(self) -> None:
         """Let go of what is read."""
@@ -128,12 +132,12 @@ class LiveSource(Source):
         while True:
             since = time.monotonic()
             with self._changed:
-                while self._newest is None and not self._over and not self._stopped.is_set():
+                while self._newest is None and not self._over and not self._stopped:
                     self._changed.wait(_POLL_S)
                     if time.monotonic() - since > self._timeout_s:
                         raise TmorError(f"{self.name}: no picture came for {self._timeout_s:g} s")
                 frame, self._newest = self._newest, None
-            if self._stopped.is_set():
+            if self._stopped:
                 return
             if frame is not None:
                 yield frame
@@ -143,6 +147,7 @@ class LiveSource(Source):
                 return
 
     def close(self) -> None:
+        """Let go of what is read: at once, or where the reader hangs or waits, once it goes on."""
         self.stop()
         self._thread.join(timeout=1.0)
 
@@ -154,7 +159,7 @@ class LiveSource(Source):
                         self.dropped += self._asked and self._newest is not None
                         self._newest = frame
                         self._changed.notify()
-                    if self._stopped.is_set():
+                    if self._stopped:
                         break
         except Exception as error:  # handed to whoever iterates
             self._error = error
@@ -243,6 +248,8 @@ def open_input(
     name = _without_secrets(source)
     if scheme.lower() not in _STREAMS:
         raise TmorError(f"{name}: expected a file, or an address that begins with {'://, '.join(_STREAMS)}://")
+    if not _host(source):
+        raise TmorError(f"{name}: names no machine; expected an address such as rtsp://camera.local/live")
     if real_time:
         raise TmorError(f"{name}: comes as it comes; only a file can be slowed down to real time")
     line = _Line(name, source, _STREAM_OPTIONS, timeout_s=timeout_s, tries=tries, wait_s=wait_s)
@@ -272,7 +279,7 @@ class _Line:
         wait_s: float = 0.0,
     ) -> None:
         self.name = name
-        self._how = {"file": file, "format": format, "options": options, "timeout": (timeout_s, timeout_s)}
+        self._file, self._options, self._format = file, options, format
         self._timeout_s, self._tries, self._wait_s = timeout_s, tries, wait_s
         self._opened: tuple[InputContainer, VideoStream] | None = None
         self._size: tuple[int, int] | None = None
@@ -287,7 +294,13 @@ class _Line:
         av = import_av()
         asked = time.monotonic()
         try:
-            container = av.open(**self._how, metadata_errors="replace")
+            container = av.open(
+                self._file,
+                format=self._format,
+                options=self._options,
+                timeout=(self._timeout_s, self._timeout_s),
+                metadata_errors="replace",
+            )
         except (av.FFmpegError, ValueError) as error:
             raise TmorError(f"{self.name}: can't be opened: {self._reason(error, asked)}") from error
         try:
@@ -335,6 +348,7 @@ class _Line:
         beat = Beat(every_s, rate if 1 <= rate <= _FASTEST else None)
         with container:
             packets = container.demux(stream)
+            shown = time.monotonic()
             while True:
                 asked = time.monotonic()
                 try:
@@ -347,7 +361,11 @@ class _Line:
                 try:
                     frames = stream.decode(packet)
                 except av.FFmpegError:
-                    continue  # who joins midway gets pictures first that build on others
+                    frames = []  # who joins midway first gets pictures that build on others
+                if frames:
+                    shown = time.monotonic()
+                elif time.monotonic() - shown > _UNDECODED * self._timeout_s:
+                    return f"no picture could be decoded for {_UNDECODED * self._timeout_s:g} s"
                 for frame in frames:
                     check_size(self.name, frame.width, frame.height)
                     self._size = self._size or (frame.width, frame.height)
@@ -359,8 +377,12 @@ class _Line:
         # A time-out has many names.
         if time.monotonic() - asked >= self._timeout_s:
             return f"nothing came for {self._timeout_s:g} s"
-        if self._opened is None and getattr(error, "errno", None) == errno.EINVAL:
-            return "it is of a kind that is not read, such as a playlist (HLS, DASH)"
+        number = getattr(error, "errno", None)
+        if self._opened is None and self._format is None:
+            if number == errno.EINVAL:
+                return "it is of a kind that is not read, such as a playlist (HLS, DASH)"
+            if number == errno.EIO and not _known(host := _host(self._file)):
+                return f"no machine is known by the name '{host}'"
         return getattr(error, "strerror", None) or str(error)
 
 
@@ -394,6 +416,21 @@ def _without_secrets(url: str) -> str:
     place, slash, path = rest.partition("/")
     shown, question, _ = f"{place.rpartition('@')[2]}{slash}{path}".partition("?")
     return f"{scheme}://{shown}{question and '?...'}"
+
+
+def _host(url: str) -> str:
+    """The machine that an address names; empty where it names none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _known(host: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except (OSError, UnicodeError):
+        return False
 
 
 def _cameras(format: str) -> list[tuple[str, str]]:
