@@ -165,6 +165,61 @@ def predict(
         _write_report(report, f"{file.name}", results, None, [])
 
 
+@app.command(rich_help_panel="Data")
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A pose file (or a folder of OpenPose files).")],
+    png: Annotated[Path | None, typer.Option(help="Write a picture of the skeletons over time here.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a pose file holds (layout, persons, rate, missing joints, length), and draw it."""
+    from tmor.skeleton.drawing import braille_skeleton, contact_sheet
+    from tmor.skeleton.formats import read_tracks
+    from tmor.skeleton.layouts import UNIK17
+
+    tracks = read_tracks(file)
+    facts = [
+        {
+            "id": track.id,
+            "layout": track.layout.name,
+            "joints": len(track.layout),
+            "dims": track.dims,
+            "fps": track.fps,
+            "frames": len(track),
+            "duration_s": track.duration_s,
+            "missing_share": round(track.missing_share, 4),
+        }
+        for track in tracks
+    ]
+    if as_json:
+        print(json.dumps({"source": str(file), "tracks": facts}, ensure_ascii=False))
+    else:
+        table = Table("person", "layout", "frames", "rate", "length", "missing")
+        for fact in facts[:_MOST_ROWS]:
+            rate = "unknown" if fact["fps"] is None else f"{fact['fps']:g} fps"
+            length = "unknown" if fact["duration_s"] is None else f"{fact['duration_s']:.1f} s"
+            layout = f"{fact['layout']}, {fact['joints']} joints, {fact['dims']}D"
+            table.add_row(
+                _plain(str(fact["id"])),
+                _plain(layout),
+                str(fact["frames"]),
+                rate,
+                length,
+                f"{fact['missing_share']:.0%}",
+            )
+        out.print(table)
+        if len(facts) > _MOST_ROWS:
+            out.print(f"and {len(facts) - _MOST_ROWS} more; --json prints them all")
+        for lacking in {track.layout: track.layout.lacking(UNIK17) for track in tracks}.values():
+            if lacking:
+                out.print(f"joints that the models use and this layout lacks: {', '.join(lacking)}")
+        seen = next((track for track in tracks if track.missing_share < 1), None)
+        if seen is not None:
+            out.print(braille_skeleton(seen), markup=False)
+    if png is not None:
+        contact_sheet(tracks).savefig(png)
+        err.print(f"wrote {png}")
+
+
 @app.command(rich_help_panel="Use")
 def watch(
     camera: Annotated[str | None, typer.Option(help="A camera: its number (0 is the first) or device.")] = None,
@@ -275,61 +330,6 @@ def _stopping_by_ctrl_c(stop: Callable[[], None]) -> Iterator[list[int]]:
         yield noted
     finally:
         signal.signal(signal.SIGINT, usual)
-
-
-@app.command(rich_help_panel="Data")
-def inspect(
-    file: Annotated[Path, typer.Argument(help="A pose file (or a folder of OpenPose files).")],
-    png: Annotated[Path | None, typer.Option(help="Write a picture of the skeletons over time here.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Tell what a pose file holds (layout, persons, rate, missing joints, length), and draw it."""
-    from tmor.skeleton.drawing import braille_skeleton, contact_sheet
-    from tmor.skeleton.formats import read_tracks
-    from tmor.skeleton.layouts import UNIK17
-
-    tracks = read_tracks(file)
-    facts = [
-        {
-            "id": track.id,
-            "layout": track.layout.name,
-            "joints": len(track.layout),
-            "dims": track.dims,
-            "fps": track.fps,
-            "frames": len(track),
-            "duration_s": track.duration_s,
-            "missing_share": round(track.missing_share, 4),
-        }
-        for track in tracks
-    ]
-    if as_json:
-        print(json.dumps({"source": str(file), "tracks": facts}, ensure_ascii=False))
-    else:
-        table = Table("person", "layout", "frames", "rate", "length", "missing")
-        for fact in facts[:_MOST_ROWS]:
-            rate = "unknown" if fact["fps"] is None else f"{fact['fps']:g} fps"
-            length = "unknown" if fact["duration_s"] is None else f"{fact['duration_s']:.1f} s"
-            layout = f"{fact['layout']}, {fact['joints']} joints, {fact['dims']}D"
-            table.add_row(
-                _plain(str(fact["id"])),
-                _plain(layout),
-                str(fact["frames"]),
-                rate,
-                length,
-                f"{fact['missing_share']:.0%}",
-            )
-        out.print(table)
-        if len(facts) > _MOST_ROWS:
-            out.print(f"and {len(facts) - _MOST_ROWS} more; --json prints them all")
-        for lacking in {track.layout: track.layout.lacking(UNIK17) for track in tracks}.values():
-            if lacking:
-                out.print(f"joints that the models use and this layout lacks: {', '.join(lacking)}")
-        seen = next((track for track in tracks if track.missing_share < 1), None)
-        if seen is not None:
-            out.print(braille_skeleton(seen), markup=False)
-    if png is not None:
-        contact_sheet(tracks).savefig(png)
-        err.print(f"wrote {png}")
 
 
 @app.command(rich_help_panel="Learn")
