@@ -27,7 +27,7 @@ from tmor.pose import PoseEstimator, follow, load_estimator
 from tmor.pose.videos import read_frames
 from tmor.serve.predict import predict_tracks
 
-STEPS = ("decode", "find people", "follow", "recognise")
+STEPS: tuple[str, ...] = ("decode", "find people", "follow", "recognise")
 LABELS = ("lift a barbell", "tai chi", "side lunge", "hug", "arm wrestling", "walk", "stand still", "clap")
 
 
@@ -35,7 +35,7 @@ class Stopwatch:
     """CPU seconds by step."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(STEPS, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(STEPS, 0.0)
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
