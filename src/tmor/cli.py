@@ -6,15 +6,17 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.logging import RichHandler
 from rich.table import Column, Table
 
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     from tmor.downstream.benchmarks.untrimmed import UntrimmedSet
     from tmor.downstream.evaluate import Evaluation
     from tmor.model.model import Model
+    from tmor.pose.cameras import Source
     from tmor.serve.onnx import OnnxModel
     from tmor.serve.predict import TrackResult
+    from tmor.serve.watch import Answer, Watcher
     from tmor.skeleton.tracks import Track
 
 app = typer.Typer(
@@ -43,8 +47,10 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 _MOST_ROWS = 50
+_REDRAW_S = 0.2
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmor-base, or a checkpoint file.")]
+ClosedOption = Annotated[bool, typer.Option("--closed", help='Always one of the labels, never "none of these".')]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 EstimatorOption = Annotated[
     str, typer.Option(help="Finds the poses in a video: rtmlib (fetches its models), mediapipe, or a model file.")
@@ -131,7 +137,7 @@ def predict(
     ] = None,
     model: ModelOption = "tmor-small",
     onnx: Annotated[Path | None, typer.Option(help="Run this exported model instead; needs no PyTorch.")] = None,
-    closed: Annotated[bool, typer.Option("--closed", help='Always one of the labels, never "none of these".')] = False,
+    closed: ClosedOption = False,
     estimator: EstimatorOption = "rtmlib",
     examples: Annotated[
         Path | None, typer.Option(help="Actions by example, a file of `tmor enroll`; their labels join yours.")
@@ -360,6 +366,117 @@ def inspect(
     if png is not None:
         contact_sheet(tracks).savefig(png)
         err.print(f"wrote {png}")
+
+
+@app.command(rich_help_panel="Use")
+def watch(
+    camera: Annotated[str | None, typer.Option(help="A camera: its number (0 is the first) or device.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", help="Instead, a video file or a stream: rtsp://..., http://...")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(help='Your labels, separated by commas: "sit down, drink".')] = None,
+    examples: Annotated[Path | None, typer.Option(help="A file of enrolled actions; their labels join yours.")] = None,
+    model: ModelOption = "tmor-small",
+    estimator: EstimatorOption = "rtmlib",
+    closed: ClosedOption = False,
+    real_time: Annotated[bool, typer.Option("--real-time", help="Play a file as fast as it was recorded.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON per answer and person who left.")
+    ] = False,
+) -> None:
+    """Say live what the people in front of a camera do; writes nothing, keeps no picture. Ctrl+C ends."""
+    from tmor.pose.cameras import open_camera, open_input
+
+    if (camera is None) == (source is None):
+        raise TmorError("expected one of --camera 0 and --input FILE-OR-ADDRESS")
+    names = None if labels is None else [label.strip() for label in labels.split(",")]
+    pictures = open_camera(camera) if camera is not None else open_input(str(source), real_time=real_time)
+    with contextlib.closing(pictures):
+        from tmor.model.checkpoint import load_model
+        from tmor.pose.estimators import load_estimator
+        from tmor.serve.watch import Watcher
+        from tmor.serve.watch import as_json as event_as_json
+
+        with _progress("getting ready"):
+            loaded = load_model(model)
+            if examples is not None:
+                from tmor.serve.examples import joined_labels, read_examples
+
+                enrolled = read_examples(examples)
+                loaded, names = loaded.enroll(enrolled), joined_labels(names, enrolled)
+            finder = load_estimator(estimator)
+        with contextlib.closing(finder), _stopping_by_ctrl_c(pictures.stop) as stopped:
+            watcher = Watcher(loaded, finder, names, none=not closed, fps=pictures.fps)
+            begun_s = time.monotonic()
+            try:
+                if as_json:
+                    for events in watcher.watch(pictures):
+                        for event in events:
+                            print(json.dumps(event_as_json(event), ensure_ascii=False), flush=True)
+                else:
+                    _show(watcher, pictures)
+            finally:
+                err.print(
+                    f"{watcher.pictures} pictures in {time.monotonic() - begun_s:.1f} s, {pictures.dropped} dropped; "
+                    f"people: {watcher.numbers}, and {watcher.ghosts} seen too little to count"
+                )
+    if stopped:
+        raise typer.Exit(130)
+
+
+def _show(watcher: Watcher, source: Source) -> None:
+    """What ended as lines, and below them, in a terminal, who does what now."""
+    from rich.live import Live
+
+    from tmor.serve.watch import Answer
+
+    now: dict[int, Answer] = {}
+    drawn_s = 0.0
+    with Live(console=out, auto_refresh=False, transient=True) if out.is_terminal else contextlib.nullcontext() as live:
+        for events in watcher.watch(source):
+            for event in events:
+                for s in event.closed:
+                    what = f"person {event.person}  {_plain(s.label)} ({s.score:.2f})"
+                    out.print(f"{s.start_s:.1f}-{s.end_s:.1f} s  {what}", soft_wrap=True)
+                if isinstance(event, Answer):
+                    now[event.person] = event
+                else:
+                    now.pop(event.person, None)
+                    out.print(f"[dim]person {event.person} left[/dim]")
+            if live is not None and time.monotonic() - drawn_s > _REDRAW_S:
+                drawn_s = time.monotonic()
+                live.update(_now_table(watcher, source, now), refresh=True)
+
+
+def _now_table(watcher: Watcher, source: Source, now: Mapping[int, Answer]) -> Group:
+    table = Table("person", "action now", "probability", "since")
+    for person in watcher.people:
+        answer = now.get(person)
+        if answer is None or answer.now.label is None:
+            table.add_row(str(person), "", "", "")
+        else:
+            probability, since = f"{answer.now.score:.2f}", f"{answer.since_s:.1f} s"
+            table.add_row(str(person), _plain(answer.now.label), probability, since)
+    dropped = f", {source.dropped} dropped" if source.live else ""
+    status = f"{_plain(source.name)}: {watcher.pictures_per_s:.1f} pictures/s{dropped}, people: {len(watcher.people)}"
+    return Group(table, f"[dim]{status}[/dim]")
+
+
+@contextlib.contextmanager
+def _stopping_by_ctrl_c(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Ctrl+C once calls ``stop`` and is noted in the list; twice, it ends everything at once as usual."""
+    noted: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, usual)
+        noted.append(number)
+        stop()
+
+    usual = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 @app.command(rich_help_panel="Learn")

@@ -64,27 +64,139 @@ class Followed:
     report: FollowReport
 
 
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """One person in one picture.
+
+    Args:
+        keypoints: (joints, 2) float32 pixels, y down; NaN = unseen.
+        scores: (joints,) float32 in [0, 1].
+        confirmed: whether this has proved to be a person; once True it stays so.
+    """
+
+    keypoints: np.ndarray
+    scores: np.ndarray
+    confirmed: bool
+
+
 @dataclass(eq=False)
 class _Path:
-    """One person so far: by picture, and where they are expected next."""
+    """One person so far: where they are expected next, and whether they are one."""
 
-    keypoints: dict[int, np.ndarray] = field(default_factory=dict)
-    scores: dict[int, np.ndarray] = field(default_factory=dict)
-    time_s: float = 0.0
+    last: np.ndarray
+    time_s: float
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2, dtype=np.float32))
+    sightings: int = 0
+    seen_s: float = 0.0
+    total_score: float = 0.0
+    confirmed: bool = False
 
-    def add(self, picture: int, time_s: float, keypoints: np.ndarray, scores: np.ndarray) -> None:
-        if self.keypoints:
+    def add(self, time_s: float, keypoints: np.ndarray) -> None:
+        if self.sightings:
             shift = _shift(self.last, keypoints) / (time_s - self.time_s)
-            self.velocity = 0.5 * self.velocity + 0.5 * shift if len(self.keypoints) > 1 else shift
-        self.keypoints[picture], self.scores[picture], self.time_s = keypoints, scores, time_s
-
-    @property
-    def last(self) -> np.ndarray:
-        return self.keypoints[max(self.keypoints)]
+            self.velocity = 0.5 * self.velocity + 0.5 * shift if self.sightings > 1 else shift
+        self.last, self.time_s = keypoints, time_s
+        self.sightings += 1
 
     def expected(self, time_s: float) -> np.ndarray:
         return self.last + self.velocity * min(time_s - self.time_s, _COAST_S)
+
+
+_Seen = dict[int, Sighting]  # one person by picture, in order
+
+
+class Follower:
+    """Who is who, picture by picture, in memory that grows with the people who are there, not with time.
+
+    A path begins with the first picture that shows somebody, and its number is given at once, but the person is
+    *confirmed* only once seen for ``confirm_s`` together, in at least two pictures, with a mean score of at least
+    ``least_score`` so far: ghosts of a few pictures don't get there. It is over once nobody was near where the person
+    is expected for ``bridge_s``; who comes later is somebody else, with another number.
+
+    Args:
+        layout: of the people.
+        confirm_s: each picture counts for the time since the one before, at most for half of this.
+        bridge_s, least_score, joint_score: as for :func:`follow`.
+    """
+
+    def __init__(
+        self,
+        layout: Layout | str,
+        *,
+        confirm_s: float = 0.5,
+        bridge_s: float = 1.0,
+        least_score: float = 0.4,
+        joint_score: float = 0.2,
+    ) -> None:
+        self._layout = find_layout(layout)
+        self._confirm_s, self._bridge_s = confirm_s, bridge_s
+        self._least_score, self._joint_score = least_score, joint_score
+        self._alive: dict[int, _Path] = {}
+        self._next = 0
+        self._time_s: float | None = None
+        self.pictures = self.people = self.suspected_switches = 0
+        self.dropped = Counter[str]()
+        """People of single pictures that were left out, by reason; the counts beside it are those of
+        :class:`FollowReport`."""
+
+    def __len__(self) -> int:
+        """How many paths are kept."""
+        return len(self._alive)
+
+    def push(self, time_s: float, people: People) -> dict[int, Sighting]:
+        """The people of the next picture by their numbers, which rise in order of appearance and are never used again.
+
+        Raises:
+            TmorError: the time is not after that of the picture before, or the people have not the joints of the
+                layout.
+        """
+        if self._time_s is not None and not time_s > self._time_s:
+            raise TmorError(
+                f"picture {self.pictures} is at {time_s} s, after one at {self._time_s} s; expected increasing times"
+            )
+        if people.keypoints.shape[1] != len(self._layout):
+            raise TmorError(
+                f"picture {self.pictures} has people of {people.keypoints.shape[1]} joints; layout "
+                f"'{self._layout.name}' has {len(self._layout)}"
+            )
+        step_s = 0.0 if self._time_s is None else time_s - self._time_s
+        self._time_s = time_s
+        self.pictures += 1
+        self.people += len(people)
+        keypoints, scores = _distinct(people, self._joint_score, self.dropped)
+        self._alive = {id: path for id, path in self._alive.items() if time_s - path.time_s <= self._bridge_s}
+        ids, alive = list(self._alive), list(self._alive.values())
+        expected = np.array([path.expected(time_s) for path in alive]).reshape(-1, len(self._layout), 2)
+        costs = _distances(expected, keypoints)
+        reach = np.array([min(_REACH + _PACE * (time_s - path.time_s), _FARTHEST) for path in alive]).reshape(-1, 1)
+        pairs = [
+            (row, column)
+            for row, column in zip(*linear_sum_assignment(np.where(costs <= reach, costs, 1e3)), strict=True)
+            if costs[row, column] <= reach[row, 0]
+        ]
+        self.suspected_switches += _switches(alive, keypoints, pairs)
+        found = {ids[row]: column for row, column in pairs}
+        for column in sorted(set(range(len(keypoints))) - set(found.values())):
+            if scores[column].mean() < self._least_score:
+                self.dropped["unsure, and nobody's continuation"] += 1
+                continue
+            self._alive[self._next] = _Path(keypoints[column], time_s)
+            found[self._next] = column
+            self._next += 1
+        sightings: dict[int, Sighting] = {}
+        for id, column in found.items():
+            path = self._alive[id]
+            path.add(time_s, keypoints[column])
+            path.seen_s += min(step_s, self._confirm_s / 2)
+            path.total_score += float(scores[column].mean())
+            path.confirmed = path.confirmed or (
+                path.sightings > 1
+                # A hair of grace: sums of steps are not exact.
+                and path.seen_s > self._confirm_s - 1e-6
+                and path.total_score >= self._least_score * path.sightings
+            )
+            sightings[id] = Sighting(keypoints[column], scores[column], path.confirmed)
+        return sightings
 
 
 def follow(
@@ -113,51 +225,20 @@ def follow(
         TmorError: the times are not strictly increasing, or the people have not the joints of ``layout``.
     """
     layout = find_layout(layout)
+    follower = Follower(layout, bridge_s=bridge_s, least_score=least_score, joint_score=joint_score)
     times: list[float] = []
-    paths: list[_Path] = []
-    alive: list[_Path] = []
-    dropped = Counter[str]()
-    count = switches = 0
+    paths: dict[int, _Seen] = {}
     for picture, (time_s, people) in enumerate(frames):
-        if times and not time_s > times[-1]:
-            raise TmorError(
-                f"picture {picture} is at {time_s} s, after one at {times[-1]} s; expected increasing times"
-            )
-        if people.keypoints.shape[1] != len(layout):
-            raise TmorError(
-                f"picture {picture} has people of {people.keypoints.shape[1]} joints; layout '{layout.name}' has "
-                f"{len(layout)}"
-            )
+        for number, sighting in follower.push(time_s, people).items():
+            paths.setdefault(number, {})[picture] = sighting
         times.append(time_s)
-        count += len(people)
-        keypoints, scores = _distinct(people, joint_score, dropped)
-        alive = [path for path in alive if time_s - path.time_s <= bridge_s]
-        expected = np.array([path.expected(time_s) for path in alive]).reshape(-1, len(layout), 2)
-        costs = _distances(expected, keypoints)
-        reach = np.array([min(_REACH + _PACE * (time_s - path.time_s), _FARTHEST) for path in alive]).reshape(-1, 1)
-        pairs = [
-            (row, column)
-            for row, column in zip(*linear_sum_assignment(np.where(costs <= reach, costs, 1e3)), strict=True)
-            if costs[row, column] <= reach[row, 0]
-        ]
-        switches += _switches(alive, keypoints, pairs)
-        for row, column in pairs:
-            alive[row].add(picture, time_s, keypoints[column], scores[column])
-        for column in sorted(set(range(len(keypoints))) - {column for _, column in pairs}):
-            if scores[column].mean() < least_score:
-                dropped["unsure, and nobody's continuation"] += 1
-                continue
-            path = _Path()
-            path.add(picture, time_s, keypoints[column], scores[column])
-            alive.append(path)
-            paths.append(path)
-    kept, dropped_tracks = _kept(paths, np.array(times), shortest_s, least_score)
+    kept, dropped_tracks = _kept(list(paths.values()), np.array(times), shortest_s, least_score)
     report = FollowReport(
-        pictures=len(times),
-        people=count,
-        bridged=sum(int((np.diff(sorted(path.keypoints)) > 1).sum()) for path in kept),
-        suspected_switches=switches,
-        dropped_people=dict(dropped),
+        pictures=follower.pictures,
+        people=follower.people,
+        bridged=sum(int((np.diff(list(seen)) > 1).sum()) for seen in kept),
+        suspected_switches=follower.suspected_switches,
+        dropped_people=dict(follower.dropped),
         dropped_tracks=dict(dropped_tracks),
     )
     return Followed(_tracks(kept, np.array(times), layout, id), report)
@@ -228,34 +309,34 @@ def _centred(points: np.ndarray) -> np.ndarray:
 
 
 def _kept(
-    paths: Sequence[_Path], times: np.ndarray, shortest_s: float, least_score: float
-) -> tuple[list[_Path], Counter[str]]:
+    paths: Sequence[_Seen], times: np.ndarray, shortest_s: float, least_score: float
+) -> tuple[list[_Seen], Counter[str]]:
     dropped = Counter[str]()
     if not len(times):
         return [], dropped
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     shortest = min(shortest_s, 0.5 * (float(times[-1] - times[0]) + step))
     kept = []
-    for path in paths:
+    for seen in paths:
         # Half a step of grace: times are rounded in many files.
-        if len(path.keypoints) * step < shortest - step / 2:
+        if len(seen) * step < shortest - step / 2:
             dropped[f"seen for less than {shortest:.2g} s"] += 1
-        elif float(np.mean(list(path.scores.values()))) < least_score:
+        elif float(np.mean([sighting.scores for sighting in seen.values()])) < least_score:
             dropped[f"mean score below {least_score:g}"] += 1
         else:
-            kept.append(path)
-    kept.sort(key=lambda path: (min(path.keypoints), -float(_sizes(path.keypoints[min(path.keypoints)][None])[0])))
+            kept.append(seen)
+    kept.sort(key=lambda seen: (min(seen), -float(_sizes(seen[min(seen)].keypoints[None])[0])))
     return kept, dropped
 
 
-def _tracks(paths: Sequence[_Path], times: np.ndarray, layout: Layout, id: str) -> list[Track]:
+def _tracks(paths: Sequence[_Seen], times: np.ndarray, layout: Layout, id: str) -> list[Track]:
     tracks = []
-    for index, path in enumerate(paths):
-        first, last = min(path.keypoints), max(path.keypoints)
+    for index, seen in enumerate(paths):
+        first, last = min(seen), max(seen)
         values = np.full((last - first + 1, len(layout), 3), np.nan, dtype=np.float32)
-        for picture, points in path.keypoints.items():
-            values[picture - first, :, :2] = points
-            values[picture - first, :, 2] = path.scores[picture]
+        for picture, sighting in seen.items():
+            values[picture - first, :, :2] = sighting.keypoints
+            values[picture - first, :, 2] = sighting.scores
         tracks.append(_track(values, times[first : last + 1], layout, person_id(id, index)))
     return tracks
 

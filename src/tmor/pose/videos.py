@@ -33,11 +33,11 @@ MIN_STEP_S = 1 / 250
 
 # Only containers of video itself. Playlists (HLS, DASH, concat) would make the decoder open other files and addresses
 # that an uploaded file names.
-_CONTAINERS = (
+CONTAINERS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpeg", "mpegts", "mpegvideo", "flv", "asf"),
     *("ogg", "gif", "apng", "h264", "hevc", "m4v", "mjpeg", "ivf", "mxf", "nut", "dv", "yuv4mpegpipe", "wtv", "obu"),
 )
-_OPTIONS = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
+_OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
 _EXPECTED = "expected a video file (MP4, MOV, MKV, WebM, AVI, MPEG, ...)"
 
 
@@ -72,6 +72,37 @@ class VideoFrame:
 
     time_s: float
     image: np.ndarray
+
+
+class Beat:
+    """Which pictures to look at, of those that come: one about every so many seconds.
+
+    Args:
+        every_s: rounded to whole steps of the nominal rate, so that a regular video stays regular; None = all.
+        fps: the nominal rate; None = not known.
+
+    Attributes:
+        fps: the rate of what is looked at; None = not known.
+    """
+
+    def __init__(self, every_s: float | None, fps: float | None) -> None:
+        step = 1 / (fps or 25)
+        self._every_s = None if every_s is None else max(round(every_s / step), 1) * step
+        # Many files have rounded times, which may fall a little short of the beat.
+        self._slack_s = 0.0 if self._every_s is None else min(self._every_s, step) / 2
+        self._due_s = -math.inf
+        self.fps = fps if fps is None or self._every_s is None else 1 / self._every_s
+
+    def takes(self, time_s: float) -> bool:
+        """Whether to look at the picture of this time; times increase."""
+        if self._every_s is None:
+            return True
+        if time_s < self._due_s - self._slack_s:
+            return False
+        # On the beat where pictures come regularly; after a pause the beat starts anew.
+        on_beat = self._due_s + self._every_s
+        self._due_s = on_beat if on_beat > time_s + self._slack_s else time_s + self._every_s
+        return True
 
 
 def content_id(path: str | Path) -> str:
@@ -127,18 +158,17 @@ def read_frames(path: str | Path, *, every_s: float | None = None) -> Iterator[V
 def _frames(path: Path, every_s: float | None) -> Iterator[VideoFrame]:
     with _opened(path) as (container, stream):
         info: VideoInfo | None = None
+        beat = Beat(None, None)
         size = (0, 0)
         start = 0.0
-        last = due = -math.inf
+        last = -math.inf
         step = 1 / 25
         early = 0
         for frame in _decoded(path, container, stream):
             shown = _time_s(container, frame)
             if info is None:
                 info, size = _info(container, stream, frame), (frame.width, frame.height)
-                step = 1 / (info.fps or 25)
-                if every_s is not None:
-                    every_s = max(round(every_s / step), 1) * step
+                step, beat = 1 / (info.fps or 25), Beat(every_s, info.fps)
                 # AVI knows no presentation times: decoding times run ahead by the decoder's delay.
                 start = shown or 0.0 if container.format.name == "avi" else (container.start_time or 0) / 1e6
             # A file without times, or without those of its last frames, still has an order.
@@ -147,18 +177,8 @@ def _frames(path: Path, every_s: float | None) -> Iterator[VideoFrame]:
                 early += 1
                 continue
             step, last = (time - last if math.isfinite(last) else step), time
-            if every_s is not None:
-                # Many files have rounded times, which may fall a little short of the beat.
-                slack = min(every_s, 1 / (info.fps or 25)) / 2
-                if time < due - slack:
-                    continue
-                # On the beat where frames come regularly; after a pause the beat starts anew.
-                due = due + every_s if due + every_s > time + slack else time + every_s
-            try:
-                image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-            except ValueError as error:
-                raise FormatError(f"{path}: its pictures ({_said(stream)}) can't be made RGB: {error}") from error
-            yield VideoFrame(time, np.ascontiguousarray(np.rot90(image, _turns(frame))))
+            if beat.takes(time):
+                yield VideoFrame(time, upright(path, stream, frame, size))
         if info is None:
             raise FormatError(f"{path}: not one frame can be decoded (its video is {_said(stream)}); {_EXPECTED}")
         if early:
@@ -183,14 +203,10 @@ def _checked(path: str | Path) -> Path:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    try:
-        import av
-        from av.error import FFmpegError
-    except ImportError:
-        raise TmorError("videos are read with PyAV, which is not installed; pip install 'tmor[video]'") from None
+    av = import_av()
     try:
         container = av.open(str(path.resolve()), options=_OPTIONS, metadata_errors="replace")
-    except (FFmpegError, ValueError) as error:
+    except (av.FFmpegError, ValueError) as error:
         with path.open("rb") as file:
             head = file.read(16)
         reason = "the file may be cut off" if head[4:8] in (b"ftyp", b"mdat", b"moov", b"wide") else _reason(error)
@@ -198,18 +214,51 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             f"{path}: can't be read as a video: {reason} ({path.stat().st_size} bytes that begin {head!r}); {_EXPECTED}"
         ) from error
     with container:
-        # A cover picture of a piece of music is a video stream, too.
-        streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition).lower()]
-        if not streams:
-            found = sorted(
-                {f"{s.type} ({s.codec_context.name if s.codec_context else '?'})" for s in container.streams}
-            )
-            raise FormatError(f"{path}: has no pictures, only {', '.join(found) or 'nothing'}; {_EXPECTED}")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise FormatError(f"{path}: its pictures are in a format that can't be decoded; {_EXPECTED}")
-        _check_size(path, stream.width, stream.height)
-        yield container, stream
+        yield container, picture_stream(path, container)
+
+
+def import_av() -> Any:
+    """The package that decodes.
+
+    Raises:
+        TmorError: PyAV is not installed.
+    """
+    try:
+        import av
+    except ImportError:
+        raise TmorError("videos are read with PyAV, which is not installed; pip install 'tmor[video]'") from None
+    return av
+
+
+def upright(name: str | Path, stream: VideoStream, frame: AvFrame, size: tuple[int, int]) -> np.ndarray:
+    """(height, width, 3) uint8 RGB of a frame brought to ``size``, its width and height before it is turned.
+
+    Raises:
+        FormatError: the frame has no colours that can be made RGB.
+    """
+    try:
+        image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+    except ValueError as error:
+        raise FormatError(f"{name}: its pictures ({_said(stream)}) can't be made RGB: {error}") from error
+    return np.ascontiguousarray(np.rot90(image, _turns(frame)))
+
+
+def picture_stream(name: str | Path, container: InputContainer) -> VideoStream:
+    """The pictures of what was opened.
+
+    Raises:
+        FormatError: it has none, or of an absurd size, or they can't be decoded.
+    """
+    # A cover picture of a piece of music is a video stream, too.
+    streams = [s for s in container.streams.video if "attached_pic" not in str(s.disposition).lower()]
+    if not streams:
+        found = sorted({f"{s.type} ({s.codec_context.name if s.codec_context else '?'})" for s in container.streams})
+        raise FormatError(f"{name}: has no pictures, only {', '.join(found) or 'nothing'}; {_EXPECTED}")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise FormatError(f"{name}: its pictures are in a format that can't be decoded; {_EXPECTED}")
+    check_size(name, stream.width, stream.height)
+    return stream
 
 
 def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[AvFrame]:
@@ -232,17 +281,21 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iter
             damaged += 1
             continue
         for frame in frames:
-            _check_size(path, frame.width, frame.height)
+            check_size(path, frame.width, frame.height)
             yield frame
     if damaged:
         _log.warning("%s: %d damaged pieces could not be decoded and are left out", path, damaged)
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def check_size(name: str | Path, width: int, height: int) -> None:
+    """
+    Raises:
+        FormatError: no camera makes pictures of this size, or no person is to be seen in them.
+    """
     if width * height > MAX_PIXELS:
-        raise FormatError(f"{path}: its pictures are {width}x{height}; expected at most {MAX_PIXELS} pixels (8K)")
+        raise FormatError(f"{name}: its pictures are {width}x{height}; expected at most {MAX_PIXELS} pixels (8K)")
     if 0 < min(width, height) < MIN_SIDE:
-        raise FormatError(f"{path}: its pictures are {width}x{height}; expected at least {MIN_SIDE} pixels a side")
+        raise FormatError(f"{name}: its pictures are {width}x{height}; expected at least {MIN_SIDE} pixels a side")
 
 
 def _info(container: InputContainer, stream: VideoStream, frame: AvFrame) -> VideoInfo:

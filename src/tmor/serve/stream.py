@@ -338,6 +338,10 @@ class StreamGroup:
         """How many persons are there."""
         return len(self._streams)
 
+    def __contains__(self, id: Hashable) -> bool:
+        """Whether that person is there."""
+        return id in self._streams
+
     def push(self, time_s: float, persons: Mapping[Hashable, np.ndarray]) -> GroupAnswer:
         """The next frame.
 
