@@ -16,6 +16,7 @@ pytest.importorskip("python_multipart", reason="python-multipart is not installe
 from fastapi.testclient import TestClient
 
 from tmor.errors import TmorError
+from tmor.model.answers import NONE
 from tmor.serve.examples import read_examples, write_examples
 from tmor.serve.predict import as_json, predict_tracks
 from tmor.serve.sessions import Limits, shown_name
@@ -129,7 +130,7 @@ def test_predict_takes_videos_and_examples(start, tmp_path, estimator):
     )
     (track,) = answer.json()["tracks"]
     assert (answer.json()["source"], track["id"]) == ("my clip.mp4", "my clip")
-    assert set(track["probabilities"]) == {"wave", "my own"}
+    assert set(track["probabilities"]) == {"wave", "my own", NONE}
     assert track["segments"][0]["start_s"] == track["start_s"] == 0
     assert folder(client) == [] and estimator.pictures == 20
 
@@ -168,7 +169,7 @@ def test_a_video_from_upload_to_download(start, tmp_path):
 
     assert "nothing was asked" in refused(client.get(f"/api/jobs/{job}/results.json"), 404)
     first = client.post(f"/api/jobs/{job}/predict", json={"labels": ["squat", "wave"]}).json()
-    assert first["source"] == "holiday.mp4" and set(first["tracks"][0]["probabilities"]) == {"squat", "wave"}
+    assert first["source"] == "holiday.mp4" and set(first["tracks"][0]["probabilities"]) == {"squat", "wave", NONE}
     second = client.post(f"/api/jobs/{job}/predict", json={"labels": ["=SUM(A1)", 'say "hi", please']}).json()
     kept = client.get(f"/api/jobs/{job}/results.json")
     assert kept.json() == second
@@ -203,7 +204,7 @@ def test_a_moment_becomes_an_action_and_is_found_elsewhere(start, poses, tmp_pat
     other = upload(client, poses, "elsewhere.npz")
     wait(client, other)
     found = client.post(f"/api/jobs/{other}/predict", json={"labels": ["clap", "MY MOVE"]}).json()
-    assert [set(track["probabilities"]) for track in found["tracks"]] == [{"clap", "my move"}] * 2
+    assert [set(track["probabilities"]) for track in found["tracks"]] == [{"clap", "my move", NONE}] * 2
     client.post(f"/api/jobs/{job}/examples", json=moment | {"label": "clap", "person": 1, "start_s": 0, "end_s": 2})
     found = client.post(f"/api/jobs/{other}/predict", json={"labels": []}).json()
     assert [track["label"] for track in found["tracks"]] == ["my move", "clap"]
@@ -264,11 +265,11 @@ def test_examples_to_begin_with(start, poses):
     job = upload(client, poses)
     wait(client, job)
     found = client.post(f"/api/jobs/{job}/predict", json={"labels": ["clap"]}).json()
-    assert set(found["tracks"][0]["probabilities"]) == {"clap", "my move"}
+    assert set(found["tracks"][0]["probabilities"]) == {"clap", "my move", NONE}
     client.delete("/api/examples", params={"label": "my move"})
     assert set(another(client).get("/api/session").json()["examples"]) == {"my move"}
     answer = client.post("/api/predict", files={"file": poses.read_bytes()}, data={"labels": "clap"})
-    assert set(answer.json()["tracks"][0]["probabilities"]) == {"clap", "my move"}
+    assert set(answer.json()["tracks"][0]["probabilities"]) == {"clap", "my move", NONE}
 
 
 # ---- whose is it
@@ -492,7 +493,7 @@ def test_labels_1_to_500(start, poses):
         return client.post(f"/api/jobs/{job}/predict", json={"labels": labels}, **how)
 
     many = [f"label {i}" for i in range(501)]
-    assert len(ask(many[:500]).json()["tracks"][0]["probabilities"]) == 500
+    assert len(ask(many[:500]).json()["tracks"][0]["probabilities"]) == 501
     assert refused(ask(many), 400) == "501 labels are given; expected at most 500"
     assert refused(ask([]), 400) == "no labels were given; expected at least one"
     assert refused(ask(["a", "A "]), 400) == "label 'A' is given twice"
@@ -503,7 +504,7 @@ def test_labels_1_to_500(start, poses):
     assert "expected text" in refused(half, 400)
     assert refused(ask(["x" * (1 << 20)]), 413) == "the request is too large; expected at most 1048576 bytes"
     markup = '<script>alert("1")</script>'
-    assert ask([markup, "手を振る"]).json()["tracks"][0]["probabilities"].keys() == {markup, "手を振る"}
+    assert ask([markup, "手を振る"]).json()["tracks"][0]["probabilities"].keys() == {markup, "手を振る", NONE}
 
 
 def test_forms_that_are_none(start, poses):
