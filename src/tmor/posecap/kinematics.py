@@ -1,0 +1,1085 @@
+"""A caption read off the skeleton: which limb moves where, how often, in which order. Rules of ours, nothing learned.
+
+Every rule looks at one signal (how high a wrist is over its shoulder, how far the hips are over the ankles, ...), cuts it
+into swings from one turning point to the next, and names those that are large enough. What isn't seen is not named.
+Lengths are in heights of the body, angles in degrees, times in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from tmor.skeleton.canonical import prepare
+from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.tracks import Track
+
+FPS = 30.0
+"""The rate at which movements are read; frames of an unknown rate count as if at this one."""
+
+_AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
+_SIDES = {"left": 1.0, "right": -1.0}
+_OTHER = {"left": "right", "right": "left"}
+_BLUR_S = 0.08  # standard deviation of the smoothing: sensors shake by 2 cm
+
+# Lengths of the body's parts in body heights, after Winter, Biomechanics and Motor Control of Human Movement.
+_TRUNK, _THIGH, _SHANK, _UPPER_ARM, _FOREARM = 0.30, 0.245, 0.242, 0.182, 0.148
+_ARM, _LEG = _UPPER_ARM + _FOREARM, _THIGH + _SHANK
+_WIDTH = 0.157  # mean of the widths of shoulders and hips
+
+_GERUNDS = {
+    "raises": "raising",
+    "lowers": "lowering",
+    "raises and lowers": "raising and lowering",
+    "lowers and raises": "lowering and raising",
+    "bends": "bending",
+    "straightens": "straightening",
+    "bends and straightens": "bending and straightening",
+    "straightens and bends": "straightening and bending",
+    "brings": "bringing",
+    "brings together": "bringing together",
+    "stretches": "stretching",
+    "pulls back": "pulling back",
+    "stretches and pulls back": "stretching and pulling back",
+    "pulls back and stretches": "pulling back and stretching",
+    "waves": "waving",
+    "shakes": "shaking",
+    "circles": "circling",
+    "draws circles with": "drawing circles with",
+    "draws a circle with": "drawing a circle with",
+    "swings": "swinging",
+    "punches with": "punching with",
+    "pushes with": "pushing with",
+    "claps": "clapping",
+    "kicks with": "kicking with",
+    "lifts": "lifting",
+    "spreads": "spreading",
+    "closes": "closing",
+    "spreads and closes": "spreading and closing",
+    "closes and spreads": "closing and spreading",
+    "squats": "squatting",
+    "lunges": "lunging",
+    "crouches": "crouching",
+    "sits": "sitting",
+    "stands": "standing",
+    "rises": "rising",
+    "jumps": "jumping",
+    "walks": "walking",
+    "runs": "running",
+    "steps": "stepping",
+    "turns": "turning",
+    "leans": "leaning",
+    "lies": "lying",
+    "gets": "getting",
+    "stays": "staying",
+    "sits up": "sitting up",
+    "lies back": "lying back",
+    "sits up and lies back": "sitting up and lying back",
+    "lies back and sits up": "lying back and sitting up",
+    "pulls": "pulling",
+    "does": "doing",
+}
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One movement of one part of the body.
+
+    Args:
+        verb: in the third person: ``raises``.
+        limb: what moves, sides being the person's: ``the left arm``; empty = the body as a whole.
+        way: where to: ``above the head``; may be empty.
+        times: how often; movements that repeat by nature, as walking, count once.
+        start_s, end_s: when, in seconds of the track; frames of an unknown rate count as 1/30 s.
+        size: how much of a movement it is; whole-body movements are above 1.
+        speed: ``quickly``, ``slowly``, or empty; always empty where the rate is unknown.
+    """
+
+    verb: str
+    limb: str
+    way: str
+    start_s: float
+    end_s: float
+    size: float
+    times: int = 1
+    speed: str = ""
+
+    def __str__(self) -> str:
+        return self.words()
+
+    def words(self, *, gerund: bool = False) -> str:
+        """``quickly raises the left arm above the head twice``, or with ``raising``."""
+        verb = _GERUNDS[self.verb] if gerund else self.verb
+        often = {1: "", 2: "twice"}.get(self.times) or f"{_NUMBERS.get(self.times, 'many')} times"
+        parts = (self.speed, verb, self.limb, self.way, "" if self.times == 1 else often)
+        return " ".join(filter(None, parts))
+
+
+_NUMBERS = dict(enumerate("three four five six seven eight nine ten".split(), start=3))
+
+
+def describe_movement(track: Track, *, phases: int = 3) -> str:
+    """What a person does, in one sentence without a subject: ``raises the left arm above the head, then walks forward``.
+
+    Left and right are the person's. A mirrored track gives the mirrored sentence.
+
+    Args:
+        track: any layout with shoulders and hips, 2D or 3D.
+        phases: at most so many movements after one another, the largest.
+
+    Returns:
+        The sentence in small letters without a full stop. Empty where nothing is seen to move and too little is seen to
+        call the person still.
+
+    Raises:
+        TmorError: no joint is seen in any frame.
+        LayoutError: the layout has no shoulders or hips.
+    """
+    return _sentence(movement_phrases(track), phases)
+
+
+def movement_phrases(track: Track) -> tuple[Phrase, ...]:
+    """All movements that are found, in the order in which they start; see :func:`describe_movement`."""
+    body = _Body.of(track)
+    whole = [*_floor(body), *_hanging(body), *_jumps(body), *_gait(body), *_levels(body), *_turns(body)]
+    whole = _without_explained(whole)
+    legs = [phrase for phrase in _legs(body) if not _during(phrase, whole, _NO_LEGS)]
+    trunk = [phrase for phrase in _leans(body) if not _during(phrase, whole, _NO_TRUNK)]
+    arms = [phrase for phrase in _arms(body) if not _during(phrase, whole, _no_arms(phrase))]
+    found = [*whole, *legs, *trunk, *arms]
+    if not body.rate_known:
+        found = [replace(phrase, speed="") for phrase in found]
+    if not found and (still := _still(body)):
+        found = [still]
+    return tuple(sorted(found, key=lambda p: (p.start_s, -p.size, p.verb)))
+
+
+# ---- The sentence.
+
+
+def _sentence(phrases: Sequence[Phrase], phases: int) -> str:
+    if not phrases:
+        return ""
+    largest = max(phrase.size for phrase in phrases)
+    kept = sorted((p for p in phrases if p.size >= 0.4 * largest), key=lambda p: -p.size)
+    groups: list[list[Phrase]] = []
+    for phrase in kept:
+        beside = next((group for group in groups if _share(phrase, group[0]) >= 0.5), None)
+        if beside is None and len(groups) < phases:
+            groups.append([phrase])
+        elif beside is not None and len(beside) == 1:
+            beside.append(phrase)
+    groups.sort(key=lambda group: group[0].start_s)
+    said = [group[0].words() + "".join(f" while {p.words(gerund=True)}" for p in group[1:]) for group in groups]
+    return ", then ".join(said)
+
+
+def _share(a: Phrase, b: Phrase) -> float:
+    """What two have in common of the shorter one."""
+    shorter = min(a.end_s - a.start_s, b.end_s - b.start_s)
+    return (min(a.end_s, b.end_s) - max(a.start_s, b.start_s)) / max(shorter, 1 / FPS)
+
+
+# Whole-body movements that imply what legs, trunk and arms do meanwhile.
+_NO_LEGS = ("jumps", "walks", "runs", "squats", "sits", "stands", "lies", "gets", "crouches", "rises", "lunges", "does")
+_NO_LEGS += ("sits up", "lies back", "sits up and lies back", "lies back and sits up", "pulls", "steps")
+_NO_TRUNK = tuple(verb for verb in _NO_LEGS if verb not in ("walks", "steps"))
+_NO_ARMS = ("does", "pulls", "lies", "gets", "sits up", "lies back", "sits up and lies back", "lies back and sits up")
+
+
+def _no_arms(phrase: Phrase) -> tuple[str, ...]:
+    """Arms swing as one walks and go along as one sits down: only what goes beyond that is worth a word."""
+    small = phrase.size < 0.6 and phrase.times == 1
+    return (*_NO_ARMS, "walks", "runs", "sits", "stands", "squats", "lunges") if small else _NO_ARMS
+
+
+def _during(phrase: Phrase, whole: Iterable[Phrase], verbs: tuple[str, ...]) -> bool:
+    return any(other.verb in verbs and _share(phrase, other) >= 0.5 for other in whole)
+
+
+def _without_explained(whole: list[Phrase]) -> list[Phrase]:
+    """Bending the knees before and after a jump is part of it, and so on: the first in the list explains the others."""
+    kept: list[Phrase] = []
+    for phrase in whole:
+        near = replace(phrase, start_s=phrase.start_s - 0.2, end_s=phrase.end_s + 0.2)
+        if phrase.verb == "turns" or not any(_share(near, other) >= 0.4 for other in kept if other.verb != "turns"):
+            kept.append(phrase)
+    return kept
+
+
+# ---- The body and its signals.
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A track made comparable.
+
+    Args:
+        x: (frames, 17, 2 | 3) in body heights, y up, smoothed, at 30 frames per second; NaN = unseen.
+        left, ahead: (frames, 2 | 3) unit vectors of the person's left and front; NaN where a view doesn't show that
+            direction (2D from the front: ahead; from the side: left).
+        start_s: of the first frame.
+        rate_known: whether seconds are seconds.
+    """
+
+    x: np.ndarray
+    left: np.ndarray
+    ahead: np.ndarray
+    width: np.ndarray
+    start_s: float
+    rate_known: bool
+
+    @classmethod
+    def of(cls, track: Track) -> _Body:
+        x = prepare(track, fps=FPS).astype(np.float64)
+        x = _smooth(x, _BLUR_S)
+        x = x / _height(x)
+        across = (x[:, [_AT["left_shoulder"], _AT["left_hip"]]] - x[:, [_AT["right_shoulder"], _AT["right_hip"]]]) / 2
+        across = _smooth(_mean(across, axis=1), 0.25)
+        nowhere = np.full_like(across, np.nan)
+        if x.shape[2] == 2:
+            width = across[:, 0] / _WIDTH
+            if np.isnan(width).all():
+                left = ahead = nowhere
+            elif np.nanmedian(np.abs(width)) > 0.4:  # from the front or from behind
+                left, ahead = np.stack([np.sign(width), 0 * width], axis=1), nowhere
+            else:
+                way = np.full(len(x), float(np.sign(_profile(x))) or np.nan)
+                left, ahead = nowhere, np.stack([way, 0 * way], axis=1)
+        else:
+            across[:, 1] = 0
+            length = np.linalg.norm(across, axis=1)
+            # A body that lies on its side has no left along the floor.
+            across[~(length > 0.3 * _WIDTH)] = np.nan
+            across = _bridged(across)
+            left = across / np.linalg.norm(across, axis=1, keepdims=True)
+            ahead = np.stack([-left[:, 2], left[:, 1], left[:, 0]], axis=1)
+            width = np.degrees(_unwrapped(ahead[:, 0], ahead[:, 2]))
+        return cls(x, left, ahead, width, track.start_s, track.fps is not None)
+
+    def at(self, joint: str) -> np.ndarray:
+        return self.x[:, _AT[joint]]
+
+    def y(self, joint: str) -> np.ndarray:
+        return self.x[:, _AT[joint], 1]
+
+    @property
+    def dims(self) -> int:
+        return self.x.shape[2]
+
+    def leftwards(self, way: np.ndarray) -> np.ndarray:
+        return (way * self.left).sum(axis=1)
+
+    def forwards(self, way: np.ndarray) -> np.ndarray:
+        return (way * self.ahead).sum(axis=1)
+
+    @cached_property
+    def leg(self) -> np.ndarray:
+        """How far the hips are over the ankles: 1 = standing, about 0.5 = sitting."""
+        ankles = np.stack([self.y("left_ankle"), self.y("right_ankle")], axis=1)
+        return (self.y("mid_hip") - _mean(ankles, axis=1)) / _LEG
+
+    @cached_property
+    def trunk(self) -> np.ndarray:
+        """1 = upright, 0 = level, -1 = upside down."""
+        return (self.y("neck") - self.y("mid_hip")) / _TRUNK
+
+    def bend(self, a: str, b: str, c: str) -> np.ndarray:
+        """(frames,) the angle at joint b: 180 = straight."""
+        u, v = self.at(a) - self.at(b), self.at(c) - self.at(b)
+        cosine = (u * v).sum(axis=1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)).clip(min=1e-9)
+        return np.degrees(np.arccos(cosine.clip(-1, 1)))
+
+    def phrase(
+        self, verb: str, limb: str, way: str, span: tuple[int, int], size: float, *, times: int = 1, usual: float = 0
+    ) -> Phrase:
+        """``usual``: seconds that one such movement takes; it sets the speed word, 0 = none."""
+        start, end = span
+        each = (end - start) / FPS / times
+        speed = "quickly" if each < 0.4 * usual else "slowly" if usual and each > 2.2 * usual else ""
+        return Phrase(verb, limb, way, self.start_s + start / FPS, self.start_s + end / FPS, size, times, speed)
+
+
+def _mean(values: np.ndarray, *, axis: int) -> np.ndarray:
+    """The mean of what is seen; NaN where nothing is."""
+    seen = ~np.isnan(values)
+    count = seen.sum(axis=axis)
+    return np.where(count > 0, np.where(seen, values, 0).sum(axis=axis) / np.maximum(count, 1), np.nan)
+
+
+def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
+    """Gaussian smoothing along the first axis; unseen values take no part and stay unseen."""
+    from scipy.ndimage import gaussian_filter1d
+
+    seen = ~np.isnan(x)
+    total = gaussian_filter1d(np.where(seen, x, 0.0), seconds * FPS, axis=0, mode="nearest")
+    weight = gaussian_filter1d(seen.astype(float), seconds * FPS, axis=0, mode="nearest")
+    return np.where(seen, total / np.maximum(weight, 1e-9), np.nan)
+
+
+def _bridged(x: np.ndarray) -> np.ndarray:
+    """Rows that are unseen filled from their neighbours; all NaN where none is seen."""
+    seen = np.flatnonzero(~np.isnan(x[:, 0]))
+    if not len(seen):
+        return x
+    return np.stack([np.interp(np.arange(len(x)), seen, column[seen]) for column in x.T], axis=1)
+
+
+def _unwrapped(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The angle of (x, y) in radians without jumps; NaN where it is unknown."""
+    angle = np.arctan2(y, x)
+    seen = ~np.isnan(angle)
+    angle[seen] = np.unwrap(angle[seen])
+    return angle
+
+
+def _height(x: np.ndarray) -> float:
+    """The body's height: the second longest of the estimates from each of its parts, as a view shortens them."""
+    parts = {("neck", "mid_hip"): _TRUNK}
+    for side in _SIDES:
+        parts |= {(f"{side}_hip", f"{side}_knee"): _THIGH, (f"{side}_knee", f"{side}_ankle"): _SHANK}
+        parts |= {
+            (f"{side}_shoulder", f"{side}_elbow"): _UPPER_ARM,
+            (f"{side}_elbow", f"{side}_wrist"): _FOREARM,
+        }
+    estimates = []
+    for (a, b), share in parts.items():
+        length = np.linalg.norm(x[:, _AT[a]] - x[:, _AT[b]], axis=1)
+        length = length[~np.isnan(length)]
+        if len(length):
+            estimates.append(float(np.quantile(length, 0.8)) / share)
+    # Pairs count as one: a hidden limb is no reason to believe the other less.
+    estimates.sort()
+    height = estimates[max(len(estimates) - 3, 0)] if estimates else 1.0
+    return height if height > 0 else 1.0
+
+
+def _profile(x: np.ndarray) -> float:
+    """Which way somebody seen from the side faces: positive to the right of the picture, as knees bend forwards and
+    elbows backwards; 0 = can't be told."""
+    total = 0.0
+    for side in _SIDES:
+        for a, b, c, sign in (("hip", "knee", "ankle", 1), ("shoulder", "elbow", "wrist", -1)):
+            upper, joint, lower = (x[:, _AT[f"{side}_{part}"], 0] for part in (a, b, c))
+            bent = sign * (joint - (upper + lower) / 2)
+            total += float(np.nansum(bent)) if sign > 0 else 0.5 * float(np.nansum(bent))
+    return total if abs(total) > 0.02 * len(x) else 0.0
+
+
+@dataclass(frozen=True)
+class _Swing:
+    """A signal's way from one turning point to the next: frames in which it moves, and values."""
+
+    start: int
+    end: int
+    before: float
+    after: float
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return self.start, self.end
+
+    @property
+    def up(self) -> bool:
+        return self.after > self.before
+
+    @property
+    def size(self) -> float:
+        return abs(self.after - self.before)
+
+
+def _swings(signal: np.ndarray, least: float) -> list[_Swing]:
+    """Swings of at least ``least``, alternately up and down; stretches that are unseen part them."""
+    seen = ~np.isnan(signal)
+    edges = np.flatnonzero(np.diff(np.r_[False, seen, False]))
+    found = []
+    for start, stop in edges.reshape(-1, 2):
+        piece = signal[start:stop]
+        turns = _turning_points(piece, least)
+        for a, b in zip(turns, turns[1:], strict=False):
+            before, after = float(piece[a]), float(piece[b])
+            # It moves between leaving a tenth of the way and reaching the last tenth.
+            way = (piece[a : b + 1] - before) / (after - before)
+            first = a + int(np.flatnonzero(way <= 0.1)[-1])
+            last = a + int(np.flatnonzero(way >= 0.9)[0])
+            found.append(_Swing(int(start + min(first, last)), int(start + max(first, last)), before, after))
+    return found
+
+
+def _turning_points(signal: np.ndarray, least: float) -> list[int]:
+    """Indices of alternating lows and highs that lie at least ``least`` apart."""
+    low = high = 0
+    turns: list[int] = []
+    rising = 0
+    for i, value in enumerate(signal):
+        if rising >= 0 and value > signal[high]:
+            high = i
+        if rising <= 0 and value < signal[low]:
+            low = i
+        if rising >= 0 and signal[high] - value >= least:
+            turns.append(high)
+            rising, low = -1, i
+        elif rising <= 0 and value - signal[low] >= least:
+            turns.append(low)
+            rising, high = 1, i
+    if rising:
+        turns.append(high if rising > 0 else low)
+    return turns
+
+
+def _runs(true: np.ndarray, least: int = 1) -> list[tuple[int, int]]:
+    """(start, stop) of runs of True of at least ``least`` frames."""
+    edges = np.flatnonzero(np.diff(np.r_[False, true, False])).reshape(-1, 2)
+    return [(int(a), int(b)) for a, b in edges if b - a >= least]
+
+
+def _series(swings: Sequence[_Swing], *, gap_s: float = 0.6) -> Iterator[list[_Swing]]:
+    """Swings that follow each other without a longer rest."""
+    series: list[_Swing] = []
+    for swing in swings:
+        if series and swing.start - series[-1].end > gap_s * FPS:
+            yield series
+            series = []
+        series.append(swing)
+    if series:
+        yield series
+
+
+# ---- The whole body.
+
+
+def _lying(body: _Body) -> np.ndarray:
+    """(frames,) bool: the trunk is level and the hips are about as low as the feet."""
+    return (np.abs(body.trunk) < 0.5) & (body.leg < 0.4)
+
+
+def _floor(body: _Body) -> list[Phrase]:
+    """Lying down, getting up, sit-ups, push-ups."""
+    lying = _lying(body)
+    if not lying.any():
+        return []
+    found: list[Phrase] = []
+    for series in _series(_swings(body.trunk, 0.45), gap_s=2.0):
+        low = [body.leg[s.start : s.end + 1] for s in series]
+        if any(np.nanmedian(leg) > 0.4 for leg in low if not np.isnan(leg).all()):
+            continue
+        count, span = _times(series), (series[0].start, series[-1].end)
+        if len(series) == 1:
+            found.append(body.phrase("sits up" if series[0].up else "lies back", "", "", span, 1.5))
+        else:
+            verb = "sits up and lies back" if series[0].up else "lies back and sits up"
+            found.append(body.phrase(verb, "", "", span, 1.5, times=count, usual=1.6))
+    if found:
+        return found
+    wrists = _mean(np.stack([body.y("left_wrist"), body.y("right_wrist")], axis=1), axis=1)
+    lift = body.y("neck") - wrists
+    for series in _series(_swings(np.where(lying, lift, np.nan), 0.06), gap_s=1.5):
+        start, end = span = series[0].start, series[-1].end
+        held = np.nanstd(wrists[start : end + 1]) < 0.5 * np.nanstd(body.y("neck")[start : end + 1])
+        if held and len(series) >= 2 and np.nanmedian(lift[start : end + 1]) > 0.03:
+            times = _times(series)
+            found.append(body.phrase("does", "push-ups" if times > 1 else "a push-up", "", span, 1.5))
+    for swing in [] if found else _swings(body.leg, 0.5):
+        if not swing.up and lying[min(swing.end + 3, len(lying) - 1) :].mean() > 0.5:
+            found.append(body.phrase("lies", "", "down", swing.span, 1.5))
+        elif swing.up and lying[: max(swing.start - 3, 1)].mean() > 0.5:
+            found.append(body.phrase("gets", "", "up from the floor", swing.span, 1.5))
+    return found
+
+
+def _hanging(body: _Body) -> list[Phrase]:
+    """Pulling oneself up to hands that hold on to something above the head."""
+    wrists = np.stack([body.y("left_wrist"), body.y("right_wrist")], axis=1).min(axis=1)
+    lift = body.y("neck") - wrists
+    held = (wrists > body.y("neck")) & (body.leg > 0.3)
+    found = []
+    for series in _series(_swings(np.where(held, lift, np.nan), 0.08), gap_s=2.0):
+        start, end = span = series[0].start, series[-1].end
+        moved, stayed = body.y("neck")[start : end + 1], wrists[start : end + 1]
+        hips = body.y("mid_hip")[start : end + 1]
+        if np.ptp(stayed) < 0.5 * np.ptp(moved) and np.ptp(hips) > 0.6 * np.ptp(moved):
+            found.append(body.phrase("pulls", "the body", "up on the arms", span, 1.5, times=_times(series, up=True)))
+    return found
+
+
+def _times(series: Sequence[_Swing], *, up: bool | None = None) -> int:
+    """How often the first swing of a series (or each swing up) comes."""
+    first = series[0].up if up is None else up
+    return max(1, sum(swing.up == first for swing in series))
+
+
+def _feet(body: _Body) -> tuple[np.ndarray, np.ndarray]:
+    return body.y("left_ankle"), body.y("right_ankle")
+
+
+def _jumps(body: _Body) -> list[Phrase]:
+    """Both feet leave the floor, and the hips go up with them."""
+    lower = np.minimum(*_feet(body))
+    found: list[tuple[int, int]] = []
+    swings = _swings(lower, 0.035)
+    for rise, fall in zip(swings, swings[1:], strict=False):
+        start, end = rise.start, fall.end
+        if not rise.up or end - start > 1.2 * FPS or abs(rise.before - fall.after) > 0.6 * rise.size:
+            continue
+        hips = body.y("mid_hip")[max(start - 4, 0) : end + 5]
+        if np.isnan(hips).any():
+            continue
+        top = len(hips) // 2
+        if np.ptp(hips) > 0.03 and hips[2:-2].max() > max(hips[: top // 2 + 1].min(), hips[-(top // 2) - 1 :].min()):
+            found.append((start, end))
+    merged: list[list[tuple[int, int]]] = []
+    for span in found:
+        if merged and span[0] - merged[-1][-1][1] < 1.0 * FPS:
+            merged[-1].append(span)
+        else:
+            merged.append([span])
+    return [
+        body.phrase("jumps", "", _travel(body, (s[0][0], s[-1][1]), 0.3), (s[0][0], s[-1][1]), 1.6, times=len(s))
+        for s in merged
+    ]
+
+
+def _travel(body: _Body, span: tuple[int, int], least: float) -> str:
+    """Where the hips go over a stretch, in the person's own directions: forward, backward, to the left, to the right."""
+    hip = body.at("mid_hip")
+    step = np.diff(hip, axis=0, prepend=hip[:1])[span[0] : span[1] + 1]
+    where = slice(span[0], span[1] + 1)
+    ahead = float(np.nansum((step * body.ahead[where]).sum(axis=1)))
+    left = float(np.nansum((step * body.left[where]).sum(axis=1)))
+    if max(abs(ahead), abs(left)) < least:
+        return ""
+    if abs(ahead) >= abs(left):
+        return "forward" if ahead > 0 else "backward"
+    return "to the left" if left > 0 else "to the right"
+
+
+def _gait(body: _Body) -> list[Phrase]:
+    """Walking, running, steps: the feet pass or lift in turn."""
+    left, right = body.at("left_ankle"), body.at("right_ankle")
+    hip = body.at("mid_hip")
+    apart = body.forwards(left - right)
+    if np.isnan(apart).all() and body.dims == 2:
+        apart = np.full(len(body.x), np.nan)
+    lifts = left[:, 1] - right[:, 1]
+    found: list[Phrase] = []
+    for series in _series(_swings(apart, 0.18), gap_s=0.5):
+        span = series[0].start, series[-1].end
+        path = np.linalg.norm((hip[span[1]] - hip[span[0]])[[0, -1] if body.dims == 3 else [0]])
+        whole = _longer(body, series)
+        way = _travel(body, whole, 0.25)
+        if len(series) >= 3 or (len(series) == 2 and path > 0.35):
+            verb = "runs" if len(series) / max(span[1] - span[0], 1) * FPS > 2.6 else "walks"
+            found.append(body.phrase(verb, "", way, whole, 1.6))
+        elif path > 0.12 and body.dims == 3 and way in ("forward", "backward"):
+            found.append(body.phrase("steps", "", way, span, 1.1))
+    if any(phrase.verb != "steps" for phrase in found):
+        return found
+    for series in _series(_swings(lifts, 0.07), gap_s=0.6):
+        if len(series) < 4:
+            continue
+        span = series[0].start, series[-1].end
+        fast = len(series) / max(span[1] - span[0], 1) * FPS > 2.6
+        way = _travel(body, span, 0.35) if body.dims == 3 else ""
+        moved = way or ("in place" if body.dims == 3 or _stays(body, span) else "")
+        return [body.phrase("runs" if fast else "walks", "", moved, span, 1.6)]
+    return found
+
+
+def _longer(body: _Body, series: Sequence[_Swing]) -> tuple[int, int]:
+    """The first and last half step are part of a walk."""
+    half = (series[-1].end - series[0].start) // max(2 * len(series), 1)
+    return max(series[0].start - half, 0), min(series[-1].end + half, len(body.x) - 1)
+
+
+def _stays(body: _Body, span: tuple[int, int]) -> bool:
+    return float(np.ptp(body.at("mid_hip")[span[0] : span[1] + 1, 0])) < 0.35
+
+
+def _levels(body: _Body) -> list[Phrase]:
+    """Squats, lunges, sitting down, standing up: the hips come nearer to the feet and leave them again."""
+    found: list[Phrase] = []
+    for series in _series(_swings(body.leg, 0.16), gap_s=1.6):
+        swings = list(series)
+        while swings:
+            if len(swings) >= 2 and not swings[0].up:
+                pair = 2 * (len(swings) // 2)
+                found.append(_dip(body, swings[:pair]))
+                swings = swings[pair:]
+                continue
+            found.append(_level(body, swings.pop(0)))
+    return found
+
+
+def _dip(body: _Body, swings: Sequence[_Swing]) -> Phrase:
+    """Down and up again, once or more."""
+    span, depth = (swings[0].start, swings[-1].end), float(np.mean([s.size for s in swings]))
+    bottoms = [(s.end + t.start) // 2 for s, t in zip(swings[::2], swings[1::2], strict=True)]
+    times = len(bottoms)
+    left, right = body.at("left_ankle"), body.at("right_ankle")
+    astride = np.abs(body.forwards(left - right)[bottoms])
+    if (astride > 0.28).mean() > 0.5:
+        way = _lunge_side(body, bottoms[0])
+        return body.phrase("lunges", "", way, span, 1.5, times=times, usual=1.6)
+    if depth > 0.3:
+        return body.phrase("squats", "", "", span, 1.5, times=times, usual=1.4)
+    return body.phrase("bends and straightens", "the knees", "", span, 0.6 + depth, times=times, usual=1.4)
+
+
+def _lunge_side(body: _Body, at: int) -> str:
+    ahead = body.forwards(body.at("left_ankle") - body.at("right_ankle"))[at]
+    return f"with the {'left' if ahead > 0 else 'right'} foot forward" if body.dims == 3 else ""
+
+
+def _level(body: _Body, swing: _Swing) -> Phrase:
+    """Down or up for good."""
+    low = swing.start if swing.up else swing.end
+    thighs = [(body.y(f"{s}_hip") - body.y(f"{s}_knee"))[low] / _THIGH for s in _SIDES]
+    shanks = [(body.y(f"{s}_knee") - body.y(f"{s}_ankle"))[low] / _SHANK for s in _SIDES]
+    seated = np.nanmean(thighs) < 0.6 and np.nanmean(shanks) > 0.6 if not np.isnan(thighs).all() else False
+    low_leg = min(swing.before, swing.after)
+    if swing.size < 0.22:
+        return body.phrase("straightens" if swing.up else "bends", "the knees", "", swing.span, 0.4 + swing.size)
+    if seated and low_leg > 0.3:
+        verb, way = ("stands", "up") if swing.up else ("sits", "down")
+    else:
+        verb, way = ("rises", "from a crouch") if swing.up else ("crouches", "")
+    return body.phrase(verb, "", way, swing.span, 1.5, usual=1.2)
+
+
+def _turns(body: _Body) -> list[Phrase]:
+    """Turning on the spot or on the way."""
+    found = []
+    if body.dims == 2:
+        for swing in _swings(body.width, 1.1):
+            if swing.before * swing.after < 0 and min(abs(swing.before), abs(swing.after)) > 0.45:
+                found.append(body.phrase("turns", "", "around", swing.span, 1.2))
+        return found
+    for swing in _swings(body.width, 55.0):
+        if swing.size > 130:
+            found.append(body.phrase("turns", "", "around", swing.span, 1.2))
+        else:
+            # The angle grows from the front towards the person's left.
+            found.append(body.phrase("turns", "", "to the left" if swing.up else "to the right", swing.span, 0.9))
+    return found
+
+
+# ---- Legs and trunk.
+
+
+def _legs(body: _Body) -> list[Phrase]:
+    found: list[Phrase] = []
+    left, right = _feet(body)
+    for side in _SIDES:
+        own, other = (left, right) if side == "left" else (right, left)
+        over = np.maximum(own - other, 0)
+        swings = _swings(over, 0.09)
+        for n, swing in enumerate(swings):
+            if not swing.up:
+                continue
+            top = swing.end
+            span = swing.start, swings[n + 1].end if n + 1 < len(swings) else swing.end
+            straight = np.nanmax(body.bend(f"{side}_hip", f"{side}_knee", f"{side}_ankle")[top : top + 5])
+            knee = (body.y(f"{side}_knee") - body.y(f"{side}_hip"))[top] / _THIGH
+            if swing.after > 0.2 and straight > 135:
+                found.append(body.phrase("kicks with", f"the {side} leg", _kicked(body, side, top), span, 1.3))
+            elif knee > -0.55:
+                found.append(body.phrase("lifts", f"the {side} knee", "", span, 0.6 + swing.size, usual=0.9))
+            elif swing.after > 0.12:
+                found.append(body.phrase("lifts", f"the {side} foot", "", span, 0.3 + swing.size))
+    wide = np.abs(body.leftwards(body.at("left_ankle") - body.at("right_ankle")))
+    found = _in_turn(_repeated(found))
+    for series in _series(_swings(wide, 0.15), gap_s=1.0):
+        found += _opened(body, series)
+    return found
+
+
+def _kicked(body: _Body, side: str, top: int) -> str:
+    foot = body.at(f"{side}_ankle") - body.at(f"{side}_hip")
+    ahead, out = body.forwards(foot)[top], body.leftwards(foot)[top] * _SIDES[side]
+    if ahead > 0.15 and not ahead < out:
+        return "forward"
+    return "to the side" if out > 0.2 else "backward" if ahead < -0.15 else ""
+
+
+def _opened(body: _Body, series: Sequence[_Swing]) -> list[Phrase]:
+    span, size = (series[0].start, series[-1].end), 0.4 + float(np.mean([s.size for s in series]))
+    first = "spreads" if series[0].up else "closes"
+    if len(series) == 1:
+        return [body.phrase(first, "the legs", "", span, size)]
+    verb = f"{first} and {'closes' if series[0].up else 'spreads'}"
+    return [body.phrase(verb, "the legs", "", span, size, times=_times(series))]
+
+
+def _leans(body: _Body) -> list[Phrase]:
+    """Bending and leaning of the trunk."""
+    trunk = body.at("neck") - body.at("mid_hip")
+    up = trunk[:, 1]
+    found: list[Phrase] = []
+    ahead, left = body.forwards(trunk), body.leftwards(trunk)
+    # Seen from the front, a trunk that bends forward gets shorter.
+    if body.dims == 2 and np.isnan(ahead).all():
+        steep = np.degrees(np.arccos((up / _quantile(np.linalg.norm(trunk, axis=1), 0.9)).clip(-1, 1)))
+        steep = steep - np.degrees(np.arctan2(np.abs(left), np.maximum(up, 1e-9)))
+    else:
+        steep = np.degrees(np.arctan2(ahead, np.abs(up)))
+        steep = np.where(up < 0, np.sign(steep) * 180 - steep, steep)
+    sideways = np.degrees(np.arctan2(left, np.maximum(up, 0.05)))
+    for series in _series(_swings(steep, 28.0), gap_s=1.5):
+        found += _bent(body, series, "forward", "backward")
+    for series in _series(_swings(sideways, 22.0), gap_s=1.0):
+        found += _bent(body, series, "to the left", "to the right")
+    return found
+
+
+def _quantile(values: np.ndarray, q: float) -> float:
+    seen = values[~np.isnan(values)]
+    return max(float(np.quantile(seen, q)), 1e-9) if len(seen) else 1.0
+
+
+def _bent(body: _Body, series: Sequence[_Swing], one: str, other: str) -> list[Phrase]:
+    """Out of the upright is leaning or bending, back to it is straightening up."""
+    verb = "bends" if one == "forward" else "leans"
+    out = [swing for swing in series if abs(swing.after) > abs(swing.before)]
+    if out:
+        span = out[0].start, series[-1].end
+        way = one if out[0].after > 0 else other
+        verb = "leans" if way == "backward" else verb
+        if len({swing.after > 0 for swing in out}) > 1:
+            way = "forward and backward" if one == "forward" else "to the left and to the right"
+            verb, times = "leans", 1
+        else:
+            times = len(out)
+        size = 0.4 + max(swing.size for swing in out) / 90
+        return [body.phrase(verb, "the trunk" if verb == "bends" else "", way, span, size, times=times, usual=1.0)]
+    size = 0.3 + series[0].size / 90
+    return [body.phrase("straightens", "the trunk", "", series[0].span, size, usual=1.0)]
+
+
+# ---- Arms and hands.
+
+
+def _arms(body: _Body) -> list[Phrase]:
+    upright = np.where(np.isnan(body.trunk), True, body.trunk > 0.25)
+    together = _claps(body)
+    found: list[Phrase] = []
+    for side in _SIDES:
+        own = _circles(body, side)
+        own += [phrase for phrase in _waves(body, side) if not _within(phrase, own)]
+        lifts = [] if not upright.any() else _lifts(body, side, upright)
+        own += [phrase for phrase in _thrusts(body, side) if not _within(phrase, own)]
+        own += [p for p in lifts if not _within(p, [q for q in own if not q.verb.startswith(("stretches", "pulls"))])]
+        own = _without_doubles(own)
+        own += [phrase for phrase in _sweeps(body, side) if not _within(phrase, own)]
+        found += own
+    found = [phrase for phrase in found if not _within(phrase, together) or phrase.size > 0.9]
+    return [*together, *_in_turn(_repeated(_both(_repeated(found))))]
+
+
+def _within(phrase: Phrase, others: Iterable[Phrase]) -> bool:
+    return any(_share(phrase, other) >= 0.5 for other in others)
+
+
+def _without_doubles(own: list[Phrase]) -> list[Phrase]:
+    """Of stretching and raising the same arm at the same time, the larger."""
+    kept: list[Phrase] = []
+    for phrase in sorted(own, key=lambda p: -p.size):
+        if not _within(phrase, kept):
+            kept.append(phrase)
+    return kept
+
+
+def _lifts(body: _Body, side: str, upright: np.ndarray) -> list[Phrase]:
+    """The wrist rises or sinks relative to the shoulder."""
+    shoulder, elbow, wrist = (body.at(f"{side}_{part}") for part in ("shoulder", "elbow", "wrist"))
+    height = np.where(upright, (wrist - shoulder)[:, 1] / _ARM, np.nan)
+    upper = (elbow - shoulder)[:, 1] / _UPPER_ARM
+    found = []
+    for swing in _swings(height, 0.42):
+        top = swing.end if swing.up else swing.start
+        place, hand = _place(body, side, top)
+        still = abs(upper[swing.end] - upper[swing.start]) < 0.3 and place in ("", "in front of the body")
+        if still:
+            verb, limb, place = ("bends" if swing.up else "straightens"), f"the {side} elbow", ""
+        elif swing.up and hand:
+            verb, limb = "brings", f"the {side} hand"
+        else:
+            verb, limb, place = ("raises", f"the {side} arm", place) if swing.up else ("lowers", f"the {side} arm", "")
+        found.append(body.phrase(verb, limb, place, swing.span, 0.15 + 0.6 * swing.size, usual=0.6))
+    return found
+
+
+def _place(body: _Body, side: str, at: int) -> tuple[str, bool]:
+    """Where a raised hand is, and whether it is at a part of the body."""
+    wrist, shoulder, hip = (body.at(f"{side}_{part}")[at] for part in ("wrist", "shoulder", "hip"))
+    head = body.at("head")[at]
+    arm = np.zeros_like(body.x[:, 0]) + (wrist - shoulder)
+    out, ahead = body.leftwards(arm)[at] * _SIDES[side], body.forwards(arm)[at]
+    up, reach = (wrist - shoulder)[1], np.linalg.norm(wrist - shoulder)
+    if wrist[1] - head[1] > 0.06 or (np.isnan(head[1]) and up > 0.75 * _ARM):
+        return "above the head", False
+    if np.linalg.norm(wrist - head) < 0.115:
+        return ("to the head" if wrist[1] > head[1] + 0.02 else "to the face"), True
+    if np.linalg.norm(wrist - hip) < 0.1 and body.bend(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")[at] < 140:
+        return "to the hip", True
+    if reach > 0.7 * _ARM:
+        if out > 0.6 * reach and not ahead > out:
+            return "to the side", False
+        if ahead > 0.6 * reach:
+            return "forward", False
+        if ahead < -0.6 * reach:
+            return "backward", False
+    if body.dims == 3 and np.linalg.norm(wrist - body.at("chest")[at]) < 0.17 and up > -0.6 * _ARM:
+        return "to the chest", True
+    if ahead > 0.05 and up > -0.7 * _ARM:
+        return "in front of the body", False
+    return "", False
+
+
+def _thrusts(body: _Body, side: str) -> list[Phrase]:
+    """The hand moves level away from the shoulder: punching, pushing, reaching."""
+    arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
+    reach = np.linalg.norm(arm, axis=1) / _ARM
+    found = []
+    for swing in _swings(reach, 0.28):
+        far = swing.end if swing.up else swing.start
+        level = abs(arm[far, 1]) < 0.45 * _ARM
+        rise = abs(arm[swing.end, 1] - arm[swing.start, 1]) / _ARM
+        ahead = body.forwards(arm)[far] / _ARM
+        if not level or rise > 0.6 or not (ahead > 0.5 or (np.isnan(ahead) and body.dims == 2)):
+            continue
+        fast = swing.up and swing.end - swing.start < 0.3 * FPS
+        if fast:
+            found.append(body.phrase("punches with", f"the {side} hand", "", swing.span, 0.5 + swing.size))
+        else:
+            verb = "stretches" if swing.up else "pulls back"
+            way = "forward" if ahead > 0.5 and swing.up else ""
+            found.append(body.phrase(verb, f"the {side} arm", way, swing.span, 0.2 + swing.size, usual=0.6))
+    # A fist that comes back belongs to the punch.
+    punches = [phrase for phrase in found if phrase.verb == "punches with"]
+    if punches:
+        found = [p for p in found if p.verb != "pulls back"]
+    return found
+
+
+def _waves(body: _Body, side: str) -> list[Phrase]:
+    """A raised hand goes to and fro."""
+    arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
+    raised = arm[:, 1] > -0.45 * _ARM
+    found = []
+    for verb, way, signal in (
+        ("waves", "", body.leftwards(arm)),
+        ("shakes", "back and forth", body.forwards(arm)),
+    ):
+        signal = np.where(raised, signal / _ARM, np.nan)
+        for series in _series(_swings(signal, 0.16), gap_s=0.3):
+            quick = [s for s in series if s.end - s.start < 0.6 * FPS]
+            if len(quick) >= 3 and len(quick) >= 0.7 * len(series):
+                size = 0.8 + float(np.mean([s.size for s in quick]))
+                span = series[0].start, series[-1].end
+                found.append(body.phrase(verb, f"the {side} hand", way, span, size))
+    return sorted(found, key=lambda p: -p.size)[:1] if len(found) == 2 and _share(*found) > 0.5 else found
+
+
+def _circles(body: _Body, side: str) -> list[Phrase]:
+    """The arm turns about the shoulder, or the hand goes round a point before the body."""
+    arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
+    found = []
+    planes = ((body.forwards(arm), arm[:, 1]), (body.leftwards(arm), arm[:, 1]))
+    for u, v in planes:
+        wide = np.hypot(u, v) > 0.45 * _ARM
+        angle = np.degrees(_unwrapped(np.where(wide, v, np.nan), np.where(wide, u, np.nan)))
+        for swing in _swings(angle, 300.0):
+            times = max(1, round(swing.size / 360))
+            found.append(body.phrase("circles", f"the {side} arm", "", swing.span, 1.4, times=times, usual=1.1))
+    if found:
+        return found[:1]
+    u, v = planes[1]
+    moves = np.hypot(np.gradient(u), np.gradient(v)) * FPS if len(u) > 1 else np.zeros(len(u))
+    moving = moves > 0.25
+    turn = np.degrees(_unwrapped(np.where(moving, np.gradient(v), np.nan), np.where(moving, np.gradient(u), np.nan))) \
+        if len(u) > 1 else np.full(len(u), np.nan)
+    for swing in _swings(turn, 290.0):
+        path = np.stack([u, v], axis=1)[swing.start : swing.end + 1]
+        if _roundness(path) > 0.45 and np.ptp(path, axis=0).min() > 0.25 * _ARM:
+            times = max(1, round(swing.size / 360))
+            verb = "draws a circle with" if times == 1 else "draws circles with"
+            found.append(body.phrase(verb, f"the {side} hand", "", swing.span, 1.2))
+    return found
+
+
+def _roundness(path: np.ndarray) -> float:
+    """1 for a circle, 0 for a line to and fro."""
+    closed = np.concatenate([path, path[:1]])
+    length = float(np.linalg.norm(np.diff(closed, axis=0), axis=1).sum())
+    (x, y), (dx, dy) = path.T, np.diff(closed, axis=0).T
+    area = abs(float((x * dy - y * dx).sum())) / 2
+    return 4 * np.pi * area / max(length, 1e-9) ** 2
+
+
+def _sweeps(body: _Body, side: str) -> list[Phrase]:
+    """The hand goes far across the front of the body or out from there."""
+    arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
+    found = []
+    for swing in _swings(body.leftwards(arm) / _ARM, 0.6):
+        way = "to the left" if swing.up else "to the right"
+        found.append(body.phrase("swings", f"the {side} arm", way, swing.span, 0.2 + 0.7 * swing.size, usual=0.5))
+    return found
+
+
+def _claps(body: _Body) -> list[Phrase]:
+    """The hands meet."""
+    apart = np.linalg.norm(body.at("left_wrist") - body.at("right_wrist"), axis=1)
+    found = []
+    for series in _series(_swings(apart, 0.1), gap_s=0.5):
+        shut = [swing for swing in series if not swing.up and swing.after < 0.1]
+        if not shut:
+            continue
+        span = shut[0].start, series[-1].end
+        if len(shut) >= 2 and all(swing.end - swing.start < 0.7 * FPS for swing in shut[1:]):
+            found.append(body.phrase("claps", "", "", span, 1.2, times=1))
+        else:
+            found.append(body.phrase("brings together", "the hands", "", shut[0].span, 0.5 + shut[0].size))
+    return found
+
+
+# ---- Putting movements together.
+
+_PLURALS = {"arm": "arms", "hand": "hands", "elbow": "elbows", "knee": "knees", "leg": "legs", "foot": "feet"}
+_PAIRS = {
+    "raises": "lowers",
+    "brings": "lowers",
+    "bends": "straightens",
+    "stretches": "pulls back",
+}
+
+
+def _side(phrase: Phrase) -> str:
+    return next((side for side in _SIDES if f"the {side} " in phrase.limb), "")
+
+
+def _part(phrase: Phrase) -> str:
+    return phrase.limb.rsplit(" ", 1)[-1]
+
+
+def _both(phrases: list[Phrase]) -> list[Phrase]:
+    """The same on both sides at the same time is one movement of both."""
+    left = [p for p in phrases if _side(p) == "left"]
+    right = [p for p in phrases if _side(p) == "right"]
+    kept = [p for p in phrases if not _side(p)]
+    for one in left:
+        fits = [p for p in right if _alike(one, p) and _share(one, p) > 0.5]
+        if not fits:
+            kept.append(one)
+            continue
+        other = max(fits, key=lambda p: _share(one, p))
+        right.remove(other)
+        kept.append(_merged(one, other))
+    return [*kept, *right]
+
+
+def _alike(a: Phrase, b: Phrase) -> bool:
+    swept = {a.way, b.way} <= {"to the left", "to the right"} and a.way != b.way
+    return a.verb == b.verb and _part(a) == _part(b) and abs(a.times - b.times) <= 1 and not (a.verb == "swings" and swept)
+
+
+def _merged(a: Phrase, b: Phrase) -> Phrase:
+    verb = "pushes with" if a.verb == "punches with" else a.verb
+    # Which of two places is named must not depend on the side.
+    way = a.way if a.way == b.way else max((a, b), key=lambda p: p.size).way
+    return Phrase(
+        verb,
+        f"both {_PLURALS[_part(a)]}",
+        way,
+        min(a.start_s, b.start_s),
+        max(a.end_s, b.end_s),
+        max(a.size, b.size) + 0.2,
+        max(a.times, b.times),
+        a.speed if a.speed == b.speed else "",
+    )
+
+
+def _repeated(phrases: list[Phrase]) -> list[Phrase]:
+    """Up and down and up and down is raising and lowering twice; the same again and again is a number of times."""
+    limbs: dict[str, list[Phrase]] = {}
+    for phrase in sorted(phrases, key=lambda p: p.start_s):
+        key = phrase.limb.replace("hand", "arm").replace("elbow", "arm") if phrase.verb in _ARM_VERBS else phrase.limb
+        limbs.setdefault(key, []).append(phrase)
+    found: list[Phrase] = []
+    for own in limbs.values():
+        n = 0
+        while n < len(own):
+            length = _alternating(own, n)
+            if length >= 3:
+                found.append(_joined(own[n : n + length], two=True))
+            else:
+                length = 1
+                while n + length < len(own) and _follows(own[n + length - 1], own[n + length]):
+                    length += 1
+                found.append(_joined(own[n : n + length], two=False) if length > 1 else own[n])
+            n += length
+    return found
+
+
+_ARM_VERBS = ("raises", "lowers", "brings", "bends", "straightens")
+
+
+def _follows(a: Phrase, b: Phrase) -> bool:
+    return (a.verb, a.limb) == (b.verb, b.limb) and b.start_s - a.end_s < 1.5
+
+
+def _alternating(own: list[Phrase], start: int) -> int:
+    """How many phrases from ``start`` alternate between a verb and its counterpart."""
+    first = own[start]
+    pair = {first.verb, _PAIRS.get(first.verb) or next((k for k, v in _PAIRS.items() if v == first.verb), "")}
+    n = start + 1
+    while n < len(own) and own[n].verb in pair and own[n].verb != own[n - 1].verb:
+        if own[n].start_s - own[n - 1].end_s > 1.0:
+            break
+        n += 1
+    return n - start
+
+
+def _joined(own: Sequence[Phrase], *, two: bool) -> Phrase:
+    first, largest = own[0], max(own, key=lambda p: p.size)
+    speeds = {phrase.speed for phrase in own}
+    if two:
+        up = next(phrase for phrase in own if phrase.verb in _PAIRS)
+        verb = f"{own[0].verb} and {own[1].verb}"
+        times = sum(phrase.verb == first.verb for phrase in own)
+        verb = verb if verb in _GERUNDS else f"{up.verb}"
+        limb, way = up.limb, up.way
+    else:
+        verb, limb, way, times = first.verb, first.limb, largest.way, sum(phrase.times for phrase in own)
+    speed = speeds.pop() if len(speeds) == 1 else ""
+    return Phrase(verb, limb, way, first.start_s, own[-1].end_s, largest.size + 0.2, times, speed)
+
+
+def _in_turn(phrases: list[Phrase]) -> list[Phrase]:
+    """The same with the left and with the right one after the other."""
+    kept = list(phrases)
+    for verb in ("punches with", "lifts", "kicks with"):
+        for part in _PLURALS:
+            own = [p for p in kept if p.verb == verb and _part(p) == part and _side(p)]
+            if {_side(p) for p in own} == {"left", "right"}:
+                times = sum(p.times for p in own)
+                kept = [p for p in kept if p not in own]
+                start, end = min(p.start_s for p in own), max(p.end_s for p in own)
+                size = max(p.size for p in own) + 0.3
+                kept.append(Phrase(verb, f"both {_PLURALS[part]}", "in turn", start, end, size, min(times, 1)))
+    return kept
+
+
+# ---- Nothing.
+
+
+def _still(body: _Body) -> Phrase | None:
+    """Stillness is claimed only where most of the body is seen, most of the time."""
+    if np.isnan(body.x[:, :, 0]).mean() > 0.25 or len(body.x) < 2:
+        return None
+    moved = np.nanmax(np.nanstd(body.x, axis=0))
+    lying, leg = _lying(body), float(np.nanmedian(body.leg)) if not np.isnan(body.leg).all() else np.nan
+    way = "still lying" if lying.mean() > 0.5 else "still sitting" if leg < 0.65 else "still standing"
+    return body.phrase("stays", "", way if moved < 0.03 else "almost still", (0, len(body.x) - 1), 0.1)
