@@ -23,7 +23,7 @@ FPS = 30.0
 _AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
 _SIDES = {"left": 1.0, "right": -1.0}
 _OTHER = {"left": "right", "right": "left"}
-_BLUR_S = 0.08  # standard deviation of the smoothing: sensors shake by 2 cm
+_BLUR_S = 0.06  # standard deviation of the smoothing: sensors shake by 2 cm
 
 # Lengths of the body's parts in body heights, after Winter, Biomechanics and Motor Control of Human Movement.
 _TRUNK, _THIGH, _SHANK, _UPPER_ARM, _FOREARM = 0.30, 0.245, 0.242, 0.182, 0.148
@@ -144,9 +144,10 @@ def describe_movement(track: Track, *, phases: int = 3) -> str:
 def movement_phrases(track: Track) -> tuple[Phrase, ...]:
     """All movements that are found, in the order in which they start; see :func:`describe_movement`."""
     body = _Body.of(track)
-    whole = [*_floor(body), *_hanging(body), *_jumps(body), *_gait(body), *_levels(body), *_turns(body)]
+    kicks, lifts = _feet_lifted(body)
+    whole = [*_floor(body), *_hanging(body), *_jumps(body), *kicks, *_gait(body), *_levels(body), *_turns(body)]
     whole = _without_explained(whole)
-    legs = [phrase for phrase in _legs(body) if not _during(phrase, whole, _NO_LEGS)]
+    legs = [phrase for phrase in [*lifts, *_legs(body)] if not _during(phrase, whole, _NO_LEGS)]
     trunk = [phrase for phrase in _leans(body) if not _during(phrase, whole, _NO_TRUNK)]
     arms = [phrase for phrase in _arms(body) if not _during(phrase, whole, _no_arms(phrase))]
     found = [*whole, *legs, *trunk, *arms]
@@ -200,12 +201,16 @@ def _during(phrase: Phrase, whole: Iterable[Phrase], verbs: tuple[str, ...]) -> 
     return any(other.verb in verbs and _share(phrase, other) >= 0.5 for other in whole)
 
 
+_LEVELS = ("squats", "sits", "stands", "crouches", "rises", "lunges")
+
+
 def _without_explained(whole: list[Phrase]) -> list[Phrase]:
     """Bending the knees before and after a jump is part of it, and so on: the first in the list explains the others."""
     kept: list[Phrase] = []
     for phrase in whole:
         near = replace(phrase, start_s=phrase.start_s - 0.2, end_s=phrase.end_s + 0.2)
-        if phrase.verb == "turns" or not any(_share(near, other) >= 0.4 for other in kept if other.verb != "turns"):
+        free = ("turns", "walks", "runs", "steps") if phrase.verb in _LEVELS else ("turns",)
+        if phrase.verb == "turns" or not any(_share(near, p) >= 0.4 for p in kept if p.verb not in free):
             kept.append(phrase)
     return kept
 
@@ -234,17 +239,15 @@ class _Body:
 
     @classmethod
     def of(cls, track: Track) -> _Body:
-        x = prepare(track, fps=FPS).astype(np.float64)
-        x = _smooth(x, _BLUR_S)
+        x = _smooth(_one_sided(prepare(track, fps=FPS).astype(np.float64)), _BLUR_S)
         x = x / _height(x)
         across = (x[:, [_AT["left_shoulder"], _AT["left_hip"]]] - x[:, [_AT["right_shoulder"], _AT["right_hip"]]]) / 2
         across = _smooth(_mean(across, axis=1), 0.25)
         nowhere = np.full_like(across, np.nan)
         if x.shape[2] == 2:
             width = across[:, 0] / _WIDTH
-            if np.isnan(width).all():
-                left = ahead = nowhere
-            elif np.nanmedian(np.abs(width)) > 0.4:  # from the front or from behind
+            # A side that is hardly ever seen is hidden behind the other.
+            if (~np.isnan(width)).mean() > 0.3 and np.nanmedian(np.abs(width)) > 0.4:  # from the front or from behind
                 left, ahead = np.stack([np.sign(width), 0 * width], axis=1), nowhere
             else:
                 way = np.full(len(x), float(np.sign(_profile(x))) or np.nan)
@@ -278,9 +281,9 @@ class _Body:
 
     @cached_property
     def leg(self) -> np.ndarray:
-        """How far the hips are over the ankles: 1 = standing, about 0.5 = sitting."""
-        ankles = np.stack([self.y("left_ankle"), self.y("right_ankle")], axis=1)
-        return (self.y("mid_hip") - _mean(ankles, axis=1)) / _LEG
+        """How far the hips are over the lower ankle: 1 = standing, about 0.5 = sitting."""
+        lower = np.fmin(self.y("left_ankle"), self.y("right_ankle"))
+        return (self.y("mid_hip") - lower) / _LEG
 
     @cached_property
     def trunk(self) -> np.ndarray:
@@ -299,7 +302,7 @@ class _Body:
         """``usual``: seconds that one such movement takes; it sets the speed word, 0 = none."""
         start, end = span
         each = (end - start) / FPS / times
-        speed = "quickly" if each < 0.4 * usual else "slowly" if usual and each > 2.2 * usual else ""
+        speed = "quickly" if each < 0.3 * usual else "slowly" if usual and each > 2.2 * usual else ""
         return Phrase(verb, limb, way, self.start_s + start / FPS, self.start_s + end / FPS, size, times, speed)
 
 
@@ -318,6 +321,23 @@ def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
     total = gaussian_filter1d(np.where(seen, x, 0.0), seconds * FPS, axis=0, mode="nearest")
     weight = gaussian_filter1d(seen.astype(float), seconds * FPS, axis=0, mode="nearest")
     return np.where(seen, total / np.maximum(weight, 1e-9), np.nan)
+
+
+def _one_sided(x: np.ndarray) -> np.ndarray:
+    """In 2D, the neck and the mid hip where one shoulder or hip hides the other: its own place."""
+    if x.shape[2] == 2:
+        for middle, part in (("neck", "shoulder"), ("mid_hip", "hip")):
+            sides = x[:, [_AT[f"left_{part}"], _AT[f"right_{part}"]]]
+            mean = _mean(sides, axis=1)
+            # Mixing the one and the mean would make the middle jump.
+            both = ~np.isnan(sides[..., 0]).any(axis=1)
+            if both.mean() < 0.8:
+                seen = (~np.isnan(sides[..., 0])).sum(axis=0)
+                usual = sides[:, int(seen.argmax())] if seen[0] != seen[1] else mean
+                mean = np.where(np.isnan(usual), mean, usual)
+            gone = np.isnan(x[:, _AT[middle], 0]) if both.mean() >= 0.8 else np.ones(len(x), dtype=bool)
+            x[gone, _AT[middle]] = mean[gone]
+    return x
 
 
 def _bridged(x: np.ndarray) -> np.ndarray:
@@ -371,10 +391,12 @@ def _profile(x: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class _Swing:
-    """A signal's way from one turning point to the next: frames in which it moves, and values."""
+    """A signal's way from one turning point to the next: frames in which it moves, the turning points, their values."""
 
     start: int
     end: int
+    first: int
+    last: int
     before: float
     after: float
 
@@ -403,9 +425,9 @@ def _swings(signal: np.ndarray, least: float) -> list[_Swing]:
             before, after = float(piece[a]), float(piece[b])
             # It moves between leaving a tenth of the way and reaching the last tenth.
             way = (piece[a : b + 1] - before) / (after - before)
-            first = a + int(np.flatnonzero(way <= 0.1)[-1])
-            last = a + int(np.flatnonzero(way >= 0.9)[0])
-            found.append(_Swing(int(start + min(first, last)), int(start + max(first, last)), before, after))
+            leaves, arrives = a + int(np.flatnonzero(way <= 0.1)[-1]), a + int(np.flatnonzero(way >= 0.9)[0])
+            leaves, arrives = min(leaves, arrives), max(leaves, arrives)
+            found.append(_Swing(*(int(start + i) for i in (leaves, arrives, a, b)), before, after))
     return found
 
 
@@ -453,7 +475,7 @@ def _series(swings: Sequence[_Swing], *, gap_s: float = 0.6) -> Iterator[list[_S
 
 def _lying(body: _Body) -> np.ndarray:
     """(frames,) bool: the trunk is level and the hips are about as low as the feet."""
-    return (np.abs(body.trunk) < 0.5) & (body.leg < 0.4)
+    return (np.abs(body.trunk) < 0.45) & (body.leg < 0.35)
 
 
 def _floor(body: _Body) -> list[Phrase]:
@@ -463,11 +485,16 @@ def _floor(body: _Body) -> list[Phrase]:
         return []
     found: list[Phrase] = []
     for series in _series(_swings(body.trunk, 0.45), gap_s=2.0):
-        low = [body.leg[s.start : s.end + 1] for s in series]
-        if any(np.nanmedian(leg) > 0.4 for leg in low if not np.isnan(leg).all()):
-            continue
         count, span = _times(series), (series[0].start, series[-1].end)
-        if len(series) == 1:
+        high = [float(body.leg[swing.start if swing.up is False else swing.end]) for swing in series]
+        if not lying[max(span[0] - 5, 0) : span[1] + 6].any() or (len(series) > 1 and max(high) > 0.6):
+            continue
+        if len(series) == 1 and high[0] > 0.6:
+            verb, way = ("gets", "up from the floor") if series[0].up else ("lies", "down")
+            # The hips move before and after the trunk does.
+            span = (0, span[1]) if not series[0].up else (span[0], len(lying) - 1)
+            found.append(body.phrase(verb, "", way, span, 1.7))
+        elif len(series) == 1:
             found.append(body.phrase("sits up" if series[0].up else "lies back", "", "", span, 1.5))
         else:
             verb = "sits up and lies back" if series[0].up else "lies back and sits up"
@@ -519,16 +546,13 @@ def _jumps(body: _Body) -> list[Phrase]:
     """Both feet leave the floor, and the hips go up with them."""
     lower = np.minimum(*_feet(body))
     found: list[tuple[int, int]] = []
-    swings = _swings(lower, 0.035)
+    swings = _swings(lower, 0.022 if body.dims == 3 else 0.03)
     for rise, fall in zip(swings, swings[1:], strict=False):
         start, end = rise.start, fall.end
         if not rise.up or end - start > 1.2 * FPS or abs(rise.before - fall.after) > 0.6 * rise.size:
             continue
-        hips = body.y("mid_hip")[max(start - 4, 0) : end + 5]
-        if np.isnan(hips).any():
-            continue
-        top = len(hips) // 2
-        if np.ptp(hips) > 0.03 and hips[2:-2].max() > max(hips[: top // 2 + 1].min(), hips[-(top // 2) - 1 :].min()):
+        hips = body.y("mid_hip")
+        if min(hips[rise.end] - hips[rise.start], hips[fall.start] - hips[fall.end]) > 0.4 * rise.size:
             found.append((start, end))
     merged: list[list[tuple[int, int]]] = []
     for span in found:
@@ -537,7 +561,7 @@ def _jumps(body: _Body) -> list[Phrase]:
         else:
             merged.append([span])
     return [
-        body.phrase("jumps", "", _travel(body, (s[0][0], s[-1][1]), 0.3), (s[0][0], s[-1][1]), 1.6, times=len(s))
+        body.phrase("jumps", "", _travel(body, (s[0][0], s[-1][1]), 0.3), (s[0][0], s[-1][1]), 2.0, times=len(s))
         for s in merged
     ]
 
@@ -557,45 +581,76 @@ def _travel(body: _Body, span: tuple[int, int], least: float) -> str:
 
 
 def _gait(body: _Body) -> list[Phrase]:
-    """Walking, running, steps: the feet pass or lift in turn."""
-    left, right = body.at("left_ankle"), body.at("right_ankle")
-    hip = body.at("mid_hip")
-    apart = body.forwards(left - right)
-    if np.isnan(apart).all() and body.dims == 2:
-        apart = np.full(len(body.x), np.nan)
-    lifts = left[:, 1] - right[:, 1]
-    found: list[Phrase] = []
-    for series in _series(_swings(apart, 0.18), gap_s=0.5):
-        span = series[0].start, series[-1].end
-        path = np.linalg.norm((hip[span[1]] - hip[span[0]])[[0, -1] if body.dims == 3 else [0]])
-        whole = _longer(body, series)
-        way = _travel(body, whole, 0.25)
-        if len(series) >= 3 or (len(series) == 2 and path > 0.35):
-            verb = "runs" if len(series) / max(span[1] - span[0], 1) * FPS > 2.6 else "walks"
-            found.append(body.phrase(verb, "", way, whole, 1.6))
-        elif path > 0.12 and body.dims == 3 and way in ("forward", "backward"):
-            found.append(body.phrase("steps", "", way, span, 1.1))
+    """Walking, running, steps: the body gets along the floor, or the feet pass each other, or lift in turn."""
+    found = _ways(body) if body.dims == 3 else _strides(body)
     if any(phrase.verb != "steps" for phrase in found):
         return found
-    for series in _series(_swings(lifts, 0.07), gap_s=0.6):
-        if len(series) < 4:
-            continue
+    left, right = (body.y(f"{side}_ankle") + body.y(f"{side}_knee") for side in _SIDES)
+    for series in _series(_swings(left - right, 0.05), gap_s=0.6):
         span = series[0].start, series[-1].end
-        fast = len(series) / max(span[1] - span[0], 1) * FPS > 2.6
-        way = _travel(body, span, 0.35) if body.dims == 3 else ""
-        moved = way or ("in place" if body.dims == 3 or _stays(body, span) else "")
-        return [body.phrase("runs" if fast else "walks", "", moved, span, 1.6)]
+        level = np.ptp(body.leg[span[0] : span[1] + 1]) < 0.22
+        if len(series) >= 4 and level:
+            way = "in place" if body.dims == 3 or _path(body, span) < 0.35 else ""
+            return [body.phrase(_pace(body, span, len(series)), "", way, span, 1.6)]
     return found
+
+
+def _ways(body: _Body) -> list[Phrase]:
+    """In 3D: stretches in which hips and feet get along the floor."""
+    if body.dims == 2:
+        return []
+    hip = body.at("mid_hip")[:, [0, 2]]
+    feet = _mean(np.stack([body.at("left_ankle"), body.at("right_ankle")], axis=1), axis=1)[:, [0, 2]]
+    slow = _smooth(hip, 0.2)
+    speed = np.linalg.norm(np.gradient(slow, axis=0), axis=1) * FPS if len(slow) > 1 else np.zeros(len(slow))
+    found = []
+    for start, stop in _runs(speed > 0.12, least=6):
+        span = start, stop - 1
+        path = np.linalg.norm(slow[stop - 1] - slow[start])
+        least = min(path, float(np.nan_to_num(np.linalg.norm(feet[stop - 1] - feet[start]))))
+        steps = len(_swings(body.forwards(body.at("left_ankle") - body.at("right_ankle"))[start:stop], 0.1))
+        if least > 0.5 or (np.linalg.norm(np.diff(slow[start:stop], axis=0), axis=1).sum() > 0.8 and steps >= 3):
+            found.append(body.phrase(_pace(body, span, steps), "", _travel(body, span, 0.25), span, 1.6))
+        elif least > 0.1:
+            found.append(body.phrase("steps", "", _travel(body, span, 0.05), span, 0.8))
+    return found
+
+
+def _strides(body: _Body) -> list[Phrase]:
+    """In 2D, from the side: the feet pass each other."""
+    left, right, hip = body.at("left_ankle"), body.at("right_ankle"), body.at("mid_hip")
+    found: list[Phrase] = []
+    for series in _series(_swings(body.forwards(left - right), 0.16), gap_s=0.5):
+        span = _longer(body, series)
+        where = slice(span[0], span[1] + 1)
+        # Both feet swing about the hips of somebody who walks; one alone kicks or steps.
+        ways = sorted(float(np.ptp(body.forwards(foot - hip)[where])) for foot in (left, right))
+        level = np.ptp(body.leg[where]) < 0.3
+        if (len(series) >= 3 or (len(series) == 2 and _path(body, span) > 0.35)) and ways[0] > 0.5 * ways[1] and level:
+            found.append(body.phrase(_pace(body, span, len(series)), "", _travel(body, span, 0.25), span, 1.6))
+    return found
+
+
+def _path(body: _Body, span: tuple[int, int]) -> float:
+    """How far the hips get along the floor, in 2D along the picture."""
+    hip = body.at("mid_hip")
+    seen = np.flatnonzero(~np.isnan(hip[span[0] : span[1] + 1, 0])) + span[0]
+    if len(seen) < 2:
+        return 0.0
+    return float(np.linalg.norm((hip[seen[-1]] - hip[seen[0]])[[0, 2] if body.dims == 3 else [0]]))
+
+
+def _pace(body: _Body, span: tuple[int, int], steps: int) -> str:
+    """Walking or running: by speed over the floor (2 m/s part them) in 3D, else by steps per second."""
+    seconds = max(span[1] - span[0], 1) / FPS
+    fast = body.dims == 3 and body.rate_known and _path(body, span) / seconds > 1.15
+    return "runs" if fast or steps / seconds > 2.6 else "walks"
 
 
 def _longer(body: _Body, series: Sequence[_Swing]) -> tuple[int, int]:
     """The first and last half step are part of a walk."""
     half = (series[-1].end - series[0].start) // max(2 * len(series), 1)
     return max(series[0].start - half, 0), min(series[-1].end + half, len(body.x) - 1)
-
-
-def _stays(body: _Body, span: tuple[int, int]) -> bool:
-    return float(np.ptp(body.at("mid_hip")[span[0] : span[1] + 1, 0])) < 0.35
 
 
 def _levels(body: _Body) -> list[Phrase]:
@@ -636,13 +691,11 @@ def _lunge_side(body: _Body, at: int) -> str:
 def _level(body: _Body, swing: _Swing) -> Phrase:
     """Down or up for good."""
     low = swing.start if swing.up else swing.end
-    thighs = [(body.y(f"{s}_hip") - body.y(f"{s}_knee"))[low] / _THIGH for s in _SIDES]
-    shanks = [(body.y(f"{s}_knee") - body.y(f"{s}_ankle"))[low] / _SHANK for s in _SIDES]
-    seated = np.nanmean(thighs) < 0.6 and np.nanmean(shanks) > 0.6 if not np.isnan(thighs).all() else False
-    low_leg = min(swing.before, swing.after)
+    shanks = _mean(np.array([(body.y(f"{s}_knee") - body.y(f"{s}_ankle"))[low] / _SHANK for s in _SIDES]), axis=0)
+    seated = body.leg[low] > 0.4 and shanks > 0.3 and not body.trunk[low] < 0.45
     if swing.size < 0.22:
         return body.phrase("straightens" if swing.up else "bends", "the knees", "", swing.span, 0.4 + swing.size)
-    if seated and low_leg > 0.3:
+    if seated:
         verb, way = ("stands", "up") if swing.up else ("sits", "down")
     else:
         verb, way = ("rises", "from a crouch") if swing.up else ("crouches", "")
@@ -669,31 +722,33 @@ def _turns(body: _Body) -> list[Phrase]:
 # ---- Legs and trunk.
 
 
-def _legs(body: _Body) -> list[Phrase]:
-    found: list[Phrase] = []
-    left, right = _feet(body)
-    for side in _SIDES:
-        own, other = (left, right) if side == "left" else (right, left)
-        over = np.maximum(own - other, 0)
+def _feet_lifted(body: _Body) -> tuple[list[Phrase], list[Phrase]]:
+    """Kicks; and knees and feet that are lifted."""
+    kicks: list[Phrase] = []
+    lifts: list[Phrase] = []
+    for side, other in _OTHER.items():
+        over = np.maximum(body.y(f"{side}_ankle") - body.y(f"{other}_ankle"), 0)
         swings = _swings(over, 0.09)
         for n, swing in enumerate(swings):
             if not swing.up:
                 continue
             top = swing.end
             span = swing.start, swings[n + 1].end if n + 1 < len(swings) else swing.end
-            straight = np.nanmax(body.bend(f"{side}_hip", f"{side}_knee", f"{side}_ankle")[top : top + 5])
-            knee = (body.y(f"{side}_knee") - body.y(f"{side}_hip"))[top] / _THIGH
-            if swing.after > 0.2 and straight > 135:
-                found.append(body.phrase("kicks with", f"the {side} leg", _kicked(body, side, top), span, 1.3))
-            elif knee > -0.55:
-                found.append(body.phrase("lifts", f"the {side} knee", "", span, 0.6 + swing.size, usual=0.9))
+            knee = body.bend(f"{side}_hip", f"{side}_knee", f"{side}_ankle")[max(top - 3, 0) : top + 6]
+            straight = float(np.max(knee, initial=0, where=~np.isnan(knee)))
+            raised = (body.y(f"{side}_knee") - body.y(f"{side}_hip"))[top] / _THIGH
+            if swing.after > 0.2 and straight > 120 and body.trunk[top] > 0.4:
+                kicks.append(body.phrase("kicks with", f"the {side} leg", _kicked(body, side, top), span, 1.5))
+            elif raised > -0.55:
+                lifts.append(body.phrase("lifts", f"the {side} knee", "", span, 0.6 + swing.size, usual=0.9))
             elif swing.after > 0.12:
-                found.append(body.phrase("lifts", f"the {side} foot", "", span, 0.3 + swing.size))
+                lifts.append(body.phrase("lifts", f"the {side} foot", "", span, 0.3 + swing.size))
+    return _in_turn(_repeated(kicks)), _in_turn(_repeated(lifts))
+
+
+def _legs(body: _Body) -> list[Phrase]:
     wide = np.abs(body.leftwards(body.at("left_ankle") - body.at("right_ankle")))
-    found = _in_turn(_repeated(found))
-    for series in _series(_swings(wide, 0.15), gap_s=1.0):
-        found += _opened(body, series)
-    return found
+    return [phrase for series in _series(_swings(wide, 0.15), gap_s=1.0) for phrase in _opened(body, series)]
 
 
 def _kicked(body: _Body, side: str, top: int) -> str:
@@ -762,19 +817,18 @@ def _bent(body: _Body, series: Sequence[_Swing], one: str, other: str) -> list[P
 
 
 def _arms(body: _Body) -> list[Phrase]:
-    upright = np.where(np.isnan(body.trunk), True, body.trunk > 0.25)
     together = _claps(body)
     found: list[Phrase] = []
     for side in _SIDES:
+        thrusts = _thrusts(body, side)
         own = _circles(body, side)
-        own += [phrase for phrase in _waves(body, side) if not _within(phrase, own)]
-        lifts = [] if not upright.any() else _lifts(body, side, upright)
-        own += [phrase for phrase in _thrusts(body, side) if not _within(phrase, own)]
-        own += [p for p in lifts if not _within(p, [q for q in own if not q.verb.startswith(("stretches", "pulls"))])]
-        own = _without_doubles(own)
-        own += [phrase for phrase in _sweeps(body, side) if not _within(phrase, own)]
+        own += [p for p in thrusts if p.verb == "punches with" and not _within(p, own)]
+        for kind in (_waves, _sweeps):
+            own += [p for p in kind(body, side) if not _within(p, own)]
+        own += [p for p in _without_doubles([*thrusts, *_lifts(body, side)]) if not _within(p, own)]
         found += own
-    found = [phrase for phrase in found if not _within(phrase, together) or phrase.size > 0.9]
+    claps = [phrase for phrase in together if phrase.verb == "claps"]
+    found = [phrase for phrase in found if not _within(phrase, claps)]
     return [*together, *_in_turn(_repeated(_both(_repeated(found))))]
 
 
@@ -791,14 +845,14 @@ def _without_doubles(own: list[Phrase]) -> list[Phrase]:
     return kept
 
 
-def _lifts(body: _Body, side: str, upright: np.ndarray) -> list[Phrase]:
+def _lifts(body: _Body, side: str) -> list[Phrase]:
     """The wrist rises or sinks relative to the shoulder."""
     shoulder, elbow, wrist = (body.at(f"{side}_{part}") for part in ("shoulder", "elbow", "wrist"))
-    height = np.where(upright, (wrist - shoulder)[:, 1] / _ARM, np.nan)
+    height = (wrist - shoulder)[:, 1] / _ARM
     upper = (elbow - shoulder)[:, 1] / _UPPER_ARM
     found = []
     for swing in _swings(height, 0.42):
-        top = swing.end if swing.up else swing.start
+        top = swing.last if swing.up else swing.first
         place, hand = _place(body, side, top)
         still = abs(upper[swing.end] - upper[swing.start]) < 0.3 and place in ("", "in front of the body")
         if still:
@@ -820,7 +874,7 @@ def _place(body: _Body, side: str, at: int) -> tuple[str, bool]:
     up, reach = (wrist - shoulder)[1], np.linalg.norm(wrist - shoulder)
     if wrist[1] - head[1] > 0.06 or (np.isnan(head[1]) and up > 0.75 * _ARM):
         return "above the head", False
-    if np.linalg.norm(wrist - head) < 0.115:
+    if np.linalg.norm(wrist - head) < (0.15 if body.dims == 3 else 0.1) and reach < 0.75 * _ARM:
         return ("to the head" if wrist[1] > head[1] + 0.02 else "to the face"), True
     if np.linalg.norm(wrist - hip) < 0.1 and body.bend(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")[at] < 140:
         return "to the hip", True
@@ -867,20 +921,19 @@ def _thrusts(body: _Body, side: str) -> list[Phrase]:
 def _waves(body: _Body, side: str) -> list[Phrase]:
     """A raised hand goes to and fro."""
     arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
-    raised = arm[:, 1] > -0.45 * _ARM
+    raised = (arm[:, 1] > -0.45 * _ARM) & (body.y(f"{side}_wrist") > body.y(f"{side}_elbow"))
+    axes = np.stack([body.leftwards(arm), body.forwards(arm), arm[:, 1]], axis=1) / _ARM
+    shaken = axes - _smooth(axes, 0.3)  # without what the arm as a whole does
     found = []
-    for verb, way, signal in (
-        ("waves", "", body.leftwards(arm)),
-        ("shakes", "back and forth", body.forwards(arm)),
-    ):
-        signal = np.where(raised, signal / _ARM, np.nan)
-        for series in _series(_swings(signal, 0.16), gap_s=0.3):
-            quick = [s for s in series if s.end - s.start < 0.6 * FPS]
-            if len(quick) >= 3 and len(quick) >= 0.7 * len(series):
-                size = 0.8 + float(np.mean([s.size for s in quick]))
-                span = series[0].start, series[-1].end
-                found.append(body.phrase(verb, f"the {side} hand", way, span, size))
-    return sorted(found, key=lambda p: -p.size)[:1] if len(found) == 2 and _share(*found) > 0.5 else found
+    for axis, verb, way, most in ((0, "waves", "", 2.0), (1, "shakes", "back and forth", 0.45)):
+        for series in _series(_swings(np.where(raised, axes[:, axis], np.nan), 0.12), gap_s=0.3):
+            quick = [s for s in series if s.end - s.start < 0.5 * FPS]
+            span = series[0].start, series[-1].end
+            spread = np.nan_to_num(shaken[span[0] : span[1] + 1].std(axis=0))
+            size = float(np.mean([s.size for s in series]))
+            if len(quick) >= 3 and len(quick) >= 0.7 * len(series) and spread.argmax() == axis and size < most:
+                found.append(body.phrase(verb, f"the {side} hand", way, span, 0.8 + size))
+    return found
 
 
 def _circles(body: _Body, side: str) -> list[Phrase]:
@@ -920,12 +973,14 @@ def _roundness(path: np.ndarray) -> float:
 
 
 def _sweeps(body: _Body, side: str) -> list[Phrase]:
-    """The hand goes far across the front of the body or out from there."""
-    arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
+    """The hand goes far across the front of the body or out from there, more than it goes up or down."""
+    arm = (body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")) / _ARM
     found = []
-    for swing in _swings(body.leftwards(arm) / _ARM, 0.6):
-        way = "to the left" if swing.up else "to the right"
-        found.append(body.phrase("swings", f"the {side} arm", way, swing.span, 0.2 + 0.7 * swing.size, usual=0.5))
+    for swing in _swings(body.leftwards(arm), 0.6):
+        rise = float(np.ptp(arm[swing.first : swing.last + 1, 1]))
+        if rise < 0.7 * swing.size:
+            way = "to the left" if swing.up else "to the right"
+            found.append(body.phrase("swings", f"the {side} arm", way, swing.span, 0.3 + 0.7 * swing.size, usual=0.5))
     return found
 
 
@@ -934,14 +989,14 @@ def _claps(body: _Body) -> list[Phrase]:
     apart = np.linalg.norm(body.at("left_wrist") - body.at("right_wrist"), axis=1)
     found = []
     for series in _series(_swings(apart, 0.1), gap_s=0.5):
-        shut = [swing for swing in series if not swing.up and swing.after < 0.1]
+        shut = [swing for swing in series if not swing.up and swing.after < 0.1 and swing.before > 0.17]
         if not shut:
             continue
         span = shut[0].start, series[-1].end
         if len(shut) >= 2 and all(swing.end - swing.start < 0.7 * FPS for swing in shut[1:]):
             found.append(body.phrase("claps", "", "", span, 1.2, times=1))
         else:
-            found.append(body.phrase("brings together", "the hands", "", shut[0].span, 0.5 + shut[0].size))
+            found.append(body.phrase("brings together", "the hands", "", shut[0].span, 0.3 + shut[0].size))
     return found
 
 
