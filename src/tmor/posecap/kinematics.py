@@ -547,7 +547,7 @@ def _jumps(body: _Body) -> list[Phrase]:
     """Both feet leave the floor, and the hips go up with them."""
     lower = np.minimum(*_feet(body))
     found: list[tuple[int, int]] = []
-    swings = _swings(lower, 0.025 if body.dims == 3 else 0.03)
+    swings = _swings(lower, 0.018 if body.dims == 3 else 0.025)
     for rise, fall in zip(swings, swings[1:], strict=False):
         start, end = rise.start, fall.end
         both = [float(y[rise.last] - y[rise.first]) for y in _feet(body)]
@@ -653,7 +653,7 @@ def _pace(body: _Body, span: tuple[int, int], series: Sequence[_Swing]) -> str:
         hip = body.at("mid_hip")[span[0] : span[1] + 1, [0, 2]]
         way = np.linalg.norm(np.diff(_smooth(hip, 0.15), axis=0), axis=1)
         if np.nansum(way) / seconds > 0.3:
-            return "runs" if np.nansum(way) / seconds > 1.1 else "walks"
+            return "runs" if np.nansum(way) / seconds > 1.1 or len(series) / seconds > 2.35 else "walks"
     rate = len(series) / seconds
     high = bool(series) and float(np.mean([swing.size for swing in series])) > 0.2
     return "runs" if rate > 3.5 or (rate > 2.5 and high and body.rate_known) else "walks"
@@ -683,21 +683,21 @@ def _levels(body: _Body) -> list[Phrase]:
 def _dip(body: _Body, swings: Sequence[_Swing]) -> Phrase:
     """Down and up again, once or more."""
     span, depth = (swings[0].start, swings[-1].end), float(np.mean([s.size for s in swings]))
-    bottoms = [(s.end + t.start) // 2 for s, t in zip(swings[::2], swings[1::2], strict=True)]
-    times = len(bottoms)
-    left, right = body.at("left_ankle"), body.at("right_ankle")
-    astride = np.abs(body.forwards(left - right)[bottoms])
-    if (astride > 0.22).mean() > 0.5:
-        way = _lunge_side(body, bottoms[0])
+    times = len(swings) // 2
+    astride = body.forwards(body.at("left_ankle") - body.at("right_ankle"))
+    widest = [_widest(astride, s.start, t.end) for s, t in zip(swings[::2], swings[1::2], strict=True)]
+    if float(np.median(np.abs(widest))) > 0.24:
+        way = "" if body.dims == 2 else f"with the {'left' if widest[0] > 0 else 'right'} foot forward"
         return body.phrase("lunges", "", way, span, 1.5, times=times, usual=1.6)
     if depth > 0.3:
         return body.phrase("squats", "", "", span, 1.5, times=times, usual=1.4)
     return body.phrase("bends and straightens", "the knees", "", span, 0.6 + depth, times=times, usual=1.4)
 
 
-def _lunge_side(body: _Body, at: int) -> str:
-    ahead = body.forwards(body.at("left_ankle") - body.at("right_ankle"))[at]
-    return f"with the {'left' if ahead > 0 else 'right'} foot forward" if body.dims == 3 else ""
+def _widest(signal: np.ndarray, start: int, end: int) -> float:
+    """The value farthest from zero; 0 where none is seen."""
+    piece = np.nan_to_num(signal[start : end + 1])
+    return float(piece[np.abs(piece).argmax()])
 
 
 def _level(body: _Body, swing: _Swing) -> Phrase:
@@ -868,7 +868,7 @@ def _lifts(body: _Body, side: str) -> list[Phrase]:
     for swing in _swings(height, 0.42):
         top = swing.last if swing.up else swing.first
         place, hand = _place(body, side, top)
-        still = abs(upper[swing.end] - upper[swing.start]) < 0.3 and place in ("", "in front of the body")
+        still = abs(upper[swing.last] - upper[swing.first]) < 0.45 and place in ("", "in front of the body")
         if still:
             verb, limb, place = ("bends" if swing.up else "straightens"), f"the {side} elbow", ""
         elif swing.up and hand:
@@ -916,7 +916,7 @@ def _thrusts(body: _Body, side: str) -> list[Phrase]:
     for swing in _swings(reach, 0.28):
         far = swing.end if swing.up else swing.start
         level = abs(arm[far, 1]) < 0.45 * _ARM
-        rise = abs(arm[swing.end, 1] - arm[swing.start, 1]) / _ARM
+        rise = float(np.ptp(arm[swing.first : swing.last + 1, 1])) / _ARM
         ahead = body.forwards(arm)[far] / _ARM
         if not level or rise > 0.6 or not (ahead > 0.5 or (np.isnan(ahead) and body.dims == 2)):
             continue
@@ -939,7 +939,6 @@ def _waves(body: _Body, side: str) -> list[Phrase]:
     arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
     raised = (arm[:, 1] > -0.45 * _ARM) & (body.y(f"{side}_wrist") > body.y(f"{side}_elbow"))
     axes = np.stack([body.leftwards(arm), body.forwards(arm), arm[:, 1]], axis=1) / _ARM
-    shaken = axes - _smooth(axes, 0.3)  # without what the arm as a whole does
     found = []
     for axis, verb, way, most in ((0, "waves", "", 2.0), (1, "shakes", "back and forth", 0.45)):
         for series in _series(_swings(np.where(raised, axes[:, axis], np.nan), 0.12), gap_s=0.3):
@@ -947,19 +946,26 @@ def _waves(body: _Body, side: str) -> list[Phrase]:
             if len(quick) < 3 or len(quick) < 0.6 * len(series):
                 continue
             span = quick[0].start, quick[-1].end
-            spread = np.nan_to_num(shaken[span[0] : span[1] + 1].std(axis=0))
-            if spread.argmax() == axis:
+            there = [_strength(values[span[0] : span[1] + 1]) for values in axes.T]
+            if there[axis] == max(there):
                 size = 0.8 + float(np.mean([s.size for s in quick]))
                 found.append(body.phrase(verb, f"the {side} hand", way, span, size))
     return found
+
+
+def _strength(signal: np.ndarray) -> float:
+    """The mean size of a signal's swings to and fro; 0 where it goes one way and back at most."""
+    swings = _swings(signal, 0.06)
+    return float(np.mean([swing.size for swing in swings])) if len(swings) >= 3 else 0.0
 
 
 def _circles(body: _Body, side: str) -> list[Phrase]:
     """The arm turns about the shoulder, or the hand goes round a point before the body."""
     arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
     found = []
-    planes = ((body.forwards(arm), arm[:, 1]), (body.leftwards(arm), arm[:, 1]))
-    for u, v in planes:
+    ahead, out, v = body.forwards(arm), body.leftwards(arm) * _SIDES[side], arm[:, 1]
+    # Shoulders turn an arm that goes up in front down at the side: the plane between.
+    for u in (ahead, out, (ahead - out) / np.sqrt(2)):
         wide = np.hypot(u, v) > 0.35 * _ARM
         angle = np.degrees(_unwrapped(np.where(wide, v, np.nan), np.where(wide, u, np.nan)))
         for swing in _swings(angle, 300.0):
@@ -967,7 +973,7 @@ def _circles(body: _Body, side: str) -> list[Phrase]:
             found.append(body.phrase("circles", f"the {side} arm", "", swing.span, 1.4, times=times, usual=1.1))
     if found:
         return found[:1]
-    u, v = planes[1]
+    u = out
     moves = np.hypot(np.gradient(u), np.gradient(v)) * FPS if len(u) > 1 else np.zeros(len(u))
     moving = moves > 0.25
     turn = np.degrees(_unwrapped(np.where(moving, np.gradient(v), np.nan), np.where(moving, np.gradient(u), np.nan))) \
@@ -1151,7 +1157,10 @@ def _still(body: _Body) -> Phrase | None:
     """Stillness is claimed only where most of the body is seen, most of the time."""
     if np.isnan(body.x[:, :, 0]).mean() > 0.25 or len(body.x) < 2:
         return None
-    moved = np.nanmax(np.nanstd(body.x, axis=0))
+    low, high = np.nanquantile(body.x, [0.02, 0.98], axis=0)
+    moved = float(np.nanmax(high - low))
+    if moved > 0.15:
+        return None  # it moves, in a way that has no name here
     lying, leg = _lying(body), float(np.nanmedian(body.leg)) if not np.isnan(body.leg).all() else np.nan
     way = "still lying" if lying.mean() > 0.5 else "still sitting" if leg < 0.65 else "still standing"
-    return body.phrase("stays", "", way if moved < 0.03 else "almost still", (0, len(body.x) - 1), 0.1)
+    return body.phrase("stays", "", way if moved < 0.06 else "almost still", (0, len(body.x) - 1), 0.1)
