@@ -23,7 +23,7 @@ FPS = 30.0
 _AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
 _SIDES = {"left": 1.0, "right": -1.0}
 _OTHER = {"left": "right", "right": "left"}
-_BLUR_S = 0.06  # standard deviation of the smoothing: sensors shake by 2 cm
+_BLUR_S = 0.045  # standard deviation of the smoothing: sensors shake by 2 cm
 
 # Lengths of the body's parts in body heights, after Winter, Biomechanics and Motor Control of Human Movement.
 _TRUNK, _THIGH, _SHANK, _UPPER_ARM, _FOREARM = 0.30, 0.245, 0.242, 0.182, 0.148
@@ -69,6 +69,7 @@ _GERUNDS = {
     "jumps": "jumping",
     "walks": "walking",
     "runs": "running",
+    "walks or runs": "walking or running",
     "steps": "stepping",
     "turns": "turning",
     "leans": "leaning",
@@ -186,16 +187,16 @@ def _share(a: Phrase, b: Phrase) -> float:
 
 
 # Whole-body movements that imply what legs, trunk and arms do meanwhile.
-_NO_LEGS = ("jumps", "walks", "runs", "squats", "sits", "stands", "lies", "gets", "crouches", "rises", "lunges", "does")
+_NO_LEGS = ("jumps", "walks", "runs", "walks or runs", "squats", "sits", "stands", "lies", "gets", "crouches", "rises", "lunges", "does")
 _NO_LEGS += ("sits up", "lies back", "sits up and lies back", "lies back and sits up", "pulls", "steps")
-_NO_TRUNK = tuple(verb for verb in _NO_LEGS if verb not in ("walks", "steps"))
+_NO_TRUNK = tuple(verb for verb in _NO_LEGS if verb not in ("walks", "walks or runs", "steps"))
 _NO_ARMS = ("does", "pulls", "lies", "gets", "sits up", "lies back", "sits up and lies back", "lies back and sits up")
 
 
 def _no_arms(phrase: Phrase) -> tuple[str, ...]:
     """Arms swing as one walks and go along as one sits down: only what goes beyond that is worth a word."""
     small = phrase.size < 0.6 and phrase.times == 1
-    return (*_NO_ARMS, "walks", "runs", "sits", "stands", "squats", "lunges") if small else _NO_ARMS
+    return (*_NO_ARMS, "walks", "runs", "walks or runs", "sits", "stands", "squats", "lunges") if small else _NO_ARMS
 
 
 def _during(phrase: Phrase, whole: Iterable[Phrase], verbs: tuple[str, ...]) -> bool:
@@ -210,7 +211,7 @@ def _without_explained(whole: list[Phrase]) -> list[Phrase]:
     kept: list[Phrase] = []
     for phrase in whole:
         near = replace(phrase, start_s=phrase.start_s - 0.2, end_s=phrase.end_s + 0.2)
-        free = ("turns", "walks", "runs", "steps") if phrase.verb in _LEVELS else ("turns",)
+        free = ("turns", "walks", "runs", "walks or runs", "steps") if phrase.verb in _LEVELS else ("turns",)
         if phrase.verb == "turns" or not any(_share(near, p) >= 0.4 for p in kept if p.verb not in free):
             kept.append(phrase)
     return kept
@@ -476,7 +477,7 @@ def _series(swings: Sequence[_Swing], *, gap_s: float = 0.6) -> Iterator[list[_S
 
 def _lying(body: _Body) -> np.ndarray:
     """(frames,) bool: the trunk is level and the hips are about as low as the feet."""
-    return (np.abs(body.trunk) < 0.45) & (body.leg < 0.35)
+    return (np.abs(body.trunk) < 0.45) & ((body.leg < 0.35) | (np.isnan(body.leg) & (np.abs(body.trunk) < 0.3)))
 
 
 def _floor(body: _Body) -> list[Phrase]:
@@ -489,6 +490,9 @@ def _floor(body: _Body) -> list[Phrase]:
         count, span = _times(series), (series[0].start, series[-1].end)
         high = [float(body.leg[swing.start if swing.up is False else swing.end]) for swing in series]
         if not lying[max(span[0] - 5, 0) : span[1] + 6].any() or (len(series) > 1 and max(high) > 0.6):
+            continue
+        low = [float(body.leg[swing.last if swing.up is False else swing.first]) for swing in series]
+        if max(low) > 0.28:  # bent over in a crouch
             continue
         if len(series) == 1 and high[0] > 0.6:
             verb, way = ("gets", "up from the floor") if series[0].up else ("lies", "down")
@@ -522,13 +526,14 @@ def _hanging(body: _Body) -> list[Phrase]:
     """Pulling oneself up to hands that hold on to something above the head."""
     wrists = np.stack([body.y("left_wrist"), body.y("right_wrist")], axis=1).min(axis=1)
     lift = body.y("neck") - wrists
-    held = (wrists > body.y("neck")) & (body.leg > 0.3)
+    held = (wrists > body.y("neck") - 0.12) & ~(body.leg < 0.3)
     found = []
     for series in _series(_swings(np.where(held, lift, np.nan), 0.08), gap_s=2.0):
         start, end = span = series[0].start, series[-1].end
         moved, stayed = body.y("neck")[start : end + 1], wrists[start : end + 1]
         hips = body.y("mid_hip")[start : end + 1]
-        if np.ptp(stayed) < 0.5 * np.ptp(moved) and np.ptp(hips) > 0.6 * np.ptp(moved):
+        hung = float(np.max(stayed - moved)) > 0.2
+        if hung and np.ptp(stayed) < 0.5 * np.ptp(moved) and np.ptp(hips) > 0.6 * np.ptp(moved):
             found.append(body.phrase("pulls", "the body", "up on the arms", span, 1.5, times=_times(series, up=True)))
     return found
 
@@ -654,9 +659,11 @@ def _pace(body: _Body, span: tuple[int, int], series: Sequence[_Swing]) -> str:
         way = np.linalg.norm(np.diff(_smooth(hip, 0.15), axis=0), axis=1)
         if np.nansum(way) / seconds > 0.3:
             return "runs" if np.nansum(way) / seconds > 1.1 or len(series) / seconds > 2.35 else "walks"
+    if not body.rate_known:
+        return "walks or runs"
     rate = len(series) / seconds
     high = bool(series) and float(np.mean([swing.size for swing in series])) > 0.2
-    return "runs" if rate > 3.5 or (rate > 2.5 and high and body.rate_known) else "walks"
+    return "runs" if rate > 3.5 or (rate > 2.5 and high) else "walks"
 
 
 def _longer(body: _Body, series: Sequence[_Swing]) -> tuple[int, int]:
@@ -817,7 +824,7 @@ def _bent(body: _Body, series: Sequence[_Swing], one: str, other: str) -> list[P
         way = one if out[0].after > 0 else other
         verb = "leans" if way == "backward" else verb
         if len({swing.after > 0 for swing in out}) > 1:
-            way = "forward and backward" if one == "forward" else "to the left and to the right"
+            way = "back and forth" if one == "forward" else "from side to side"
             verb, times = "leans", 1
         else:
             times = len(out)
@@ -918,7 +925,7 @@ def _thrusts(body: _Body, side: str) -> list[Phrase]:
         level = abs(arm[far, 1]) < 0.45 * _ARM
         rise = float(np.ptp(arm[swing.first : swing.last + 1, 1])) / _ARM
         ahead = body.forwards(arm)[far] / _ARM
-        if not level or rise > 0.6 or not (ahead > 0.5 or (np.isnan(ahead) and body.dims == 2)):
+        if not level or rise > 0.6 or not ahead > 0.5:
             continue
         fast = swing.up and swing.end - swing.start < 0.3 * FPS
         if fast:
@@ -941,7 +948,7 @@ def _waves(body: _Body, side: str) -> list[Phrase]:
     axes = np.stack([body.leftwards(arm), body.forwards(arm), arm[:, 1]], axis=1) / _ARM
     found = []
     for axis, verb, way, most in ((0, "waves", "", 2.0), (1, "shakes", "back and forth", 0.45)):
-        for series in _series(_swings(np.where(raised, axes[:, axis], np.nan), 0.12), gap_s=0.3):
+        for series in _series(_swings(np.where(raised, axes[:, axis], np.nan), 0.09), gap_s=0.3):
             quick = [s for s in series if s.end - s.start < 0.5 * FPS and s.size < most]
             if len(quick) < 3 or len(quick) < 0.6 * len(series):
                 continue
@@ -1010,16 +1017,23 @@ def _sweeps(body: _Body, side: str) -> list[Phrase]:
 
 def _claps(body: _Body) -> list[Phrase]:
     """The hands meet."""
-    apart = np.linalg.norm(body.at("left_wrist") - body.at("right_wrist"), axis=1)
+    left, right = (body.at(f"{side}_wrist") - body.at("neck") for side in _SIDES)
+    apart = np.linalg.norm(left - right, axis=1)
+    if body.dims == 2 and np.isnan(body.left).all():
+        return []  # from the side, hands that pass each other seem to meet
     found = []
-    for series in _series(_swings(apart, 0.1), gap_s=0.5):
-        shut = [swing for swing in series if not swing.up and swing.after < 0.1 and swing.before > 0.17]
+    for series in _series(_swings(apart, 0.07), gap_s=0.5):
+        shut = []
+        for swing in series:
+            ways = sorted(float(np.linalg.norm(hand[swing.last] - hand[swing.first])) for hand in (left, right))
+            if not swing.up and swing.after < 0.1 and swing.before > 0.14 and ways[0] > 0.3 * ways[1]:
+                shut.append(swing)
         if not shut:
             continue
         span = shut[0].start, series[-1].end
         if len(shut) >= 2 and all(swing.end - swing.start < 0.7 * FPS for swing in shut[1:]):
             found.append(body.phrase("claps", "", "", span, 1.2, times=1))
-        else:
+        elif shut[0].before > 0.17:
             found.append(body.phrase("brings together", "the hands", "", shut[0].span, 0.3 + shut[0].size))
     return found
 
