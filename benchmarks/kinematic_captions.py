@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ SETS: tuple[tuple[str, str, float | None, dict[str, str]], ...] = (
             "right arm swipe to the left": r"swing\w* (the right arm|both arms) to the left",
             "right arm swipe to the right": r"swing\w* (the right arm|both arms) to the right",
             "right hand wave": r"wav\w* the right hand",
-            "two hand front clap": r"clap|brings? together the hands|bringing together the hands",
+            "two hand front clap": r"clap|hands together",
             "right arm throw": r"(swing|stretch|rais|punch)\w* (with )?" + HAND,
             "cross arms in the chest": r"(hands? to the chest|both arms|both hands|hands)",
             "basketball shoot": r"(rais|stretch|push|straighten)\w* (with )?both",
@@ -162,8 +163,6 @@ def report(packed: PackedSet, rows: np.ndarray, fps: float | None, expected: dic
 
 def caption_of(packed: PackedSet, i: int, fps: float | None) -> str:
     """The caption of a sequence's first person; empty where nobody is seen."""
-    from dataclasses import replace
-
     track = packed.tracks(i)[0]
     try:
         return describe_movement(track if track.fps is not None else replace(track, fps=fps))

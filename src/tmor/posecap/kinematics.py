@@ -1,129 +1,41 @@
 """A caption read off the skeleton: which limb moves where, how often, in which order. Rules of ours, nothing learned.
 
-Every rule looks at one signal (how high a wrist is over its shoulder, how far the hips are over the ankles, ...), cuts it
-into swings from one turning point to the next, and names those that are large enough. What isn't seen is not named.
+Every rule looks at one signal (how high a wrist is over its shoulder, how far the hips are over the ankles, ...), cuts
+it into swings from one turning point to the next, and names those that are large enough. What isn't seen is not named.
 Lengths are in heights of the body, angles in degrees, times in seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
-from tmor.skeleton.canonical import prepare
-from tmor.skeleton.layouts import UNIK17
+from tmor.posecap.body import (
+    ARM,
+    FPS,
+    OTHER_SIDE,
+    SHANK,
+    SIDES,
+    THIGH,
+    UPPER_ARM,
+    Body,
+    Swing,
+    in_series,
+    mean_seen,
+    runs,
+    smooth,
+    swings_of,
+    unwrapped,
+)
+from tmor.posecap.phrases import Phrase, both_sides, in_turn, overlap, repeated, sentence
 from tmor.skeleton.tracks import Track
-
-FPS = 30.0
-"""The rate at which movements are read; frames of an unknown rate count as if at this one."""
-
-_AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
-_SIDES = {"left": 1.0, "right": -1.0}
-_OTHER = {"left": "right", "right": "left"}
-_BLUR_S = 0.045  # standard deviation of the smoothing: sensors shake by 2 cm
-
-# Lengths of the body's parts in body heights, after Winter, Biomechanics and Motor Control of Human Movement.
-_TRUNK, _THIGH, _SHANK, _UPPER_ARM, _FOREARM = 0.30, 0.245, 0.242, 0.182, 0.148
-_ARM, _LEG = _UPPER_ARM + _FOREARM, _THIGH + _SHANK
-_WIDTH = 0.157  # mean of the widths of shoulders and hips
-
-_GERUNDS = {
-    "raises": "raising",
-    "lowers": "lowering",
-    "raises and lowers": "raising and lowering",
-    "lowers and raises": "lowering and raising",
-    "bends": "bending",
-    "straightens": "straightening",
-    "bends and straightens": "bending and straightening",
-    "straightens and bends": "straightening and bending",
-    "brings": "bringing",
-    "brings together": "bringing together",
-    "stretches": "stretching",
-    "pulls back": "pulling back",
-    "stretches and pulls back": "stretching and pulling back",
-    "pulls back and stretches": "pulling back and stretching",
-    "waves": "waving",
-    "shakes": "shaking",
-    "circles": "circling",
-    "draws circles with": "drawing circles with",
-    "draws a circle with": "drawing a circle with",
-    "swings": "swinging",
-    "punches with": "punching with",
-    "pushes with": "pushing with",
-    "claps": "clapping",
-    "kicks with": "kicking with",
-    "lifts": "lifting",
-    "spreads": "spreading",
-    "closes": "closing",
-    "spreads and closes": "spreading and closing",
-    "closes and spreads": "closing and spreading",
-    "squats": "squatting",
-    "lunges": "lunging",
-    "crouches": "crouching",
-    "sits": "sitting",
-    "stands": "standing",
-    "rises": "rising",
-    "jumps": "jumping",
-    "walks": "walking",
-    "runs": "running",
-    "walks or runs": "walking or running",
-    "steps": "stepping",
-    "turns": "turning",
-    "leans": "leaning",
-    "lies": "lying",
-    "gets": "getting",
-    "stays": "staying",
-    "sits up": "sitting up",
-    "lies back": "lying back",
-    "sits up and lies back": "sitting up and lying back",
-    "lies back and sits up": "lying back and sitting up",
-    "pulls": "pulling",
-    "does": "doing",
-}
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """One movement of one part of the body.
-
-    Args:
-        verb: in the third person: ``raises``.
-        limb: what moves, sides being the person's: ``the left arm``; empty = the body as a whole.
-        way: where to: ``above the head``; may be empty.
-        times: how often; movements that repeat by nature, as walking, count once.
-        start_s, end_s: when, in seconds of the track; frames of an unknown rate count as 1/30 s.
-        size: how much of a movement it is; whole-body movements are above 1.
-        speed: ``quickly``, ``slowly``, or empty; always empty where the rate is unknown.
-    """
-
-    verb: str
-    limb: str
-    way: str
-    start_s: float
-    end_s: float
-    size: float
-    times: int = 1
-    speed: str = ""
-
-    def __str__(self) -> str:
-        return self.words()
-
-    def words(self, *, gerund: bool = False) -> str:
-        """``quickly raises the left arm above the head twice``, or with ``raising``."""
-        verb = _GERUNDS[self.verb] if gerund else self.verb
-        often = {1: "", 2: "twice"}.get(self.times) or f"{_NUMBERS.get(self.times, 'many')} times"
-        parts = (self.speed, verb, self.limb, self.way, "" if self.times == 1 else often)
-        return " ".join(filter(None, parts))
-
-
-_NUMBERS = dict(enumerate("three four five six seven eight nine ten".split(), start=3))
 
 
 def describe_movement(track: Track, *, phases: int = 3) -> str:
-    """What a person does, in one sentence without a subject: ``raises the left arm above the head, then walks forward``.
+    """What a person does, in one sentence without a subject: ``raises the left arm above the head, then lowers it``.
 
     Left and right are the person's. A mirrored track gives the mirrored sentence.
 
@@ -139,12 +51,12 @@ def describe_movement(track: Track, *, phases: int = 3) -> str:
         TmorError: no joint is seen in any frame.
         LayoutError: the layout has no shoulders or hips.
     """
-    return _sentence(movement_phrases(track), phases)
+    return sentence(movement_phrases(track), phases)
 
 
 def movement_phrases(track: Track) -> tuple[Phrase, ...]:
     """All movements that are found, in the order in which they start; see :func:`describe_movement`."""
-    body = _Body.of(track)
+    body = Body.of(track)
     kicks, lifts = _feet_lifted(body)
     whole = [*_floor(body), *_hanging(body), *_jumps(body), *kicks, *_gait(body), *_levels(body), *_turns(body)]
     whole = _without_explained(whole)
@@ -160,34 +72,22 @@ def movement_phrases(track: Track) -> tuple[Phrase, ...]:
     return tuple(sorted(found, key=lambda p: (p.start_s, -p.size, p.verb)))
 
 
-# ---- The sentence.
-
-
-def _sentence(phrases: Sequence[Phrase], phases: int) -> str:
-    if not phrases:
-        return ""
-    largest = max(phrase.size for phrase in phrases)
-    kept = sorted((p for p in phrases if p.size >= 0.4 * largest), key=lambda p: -p.size)
-    groups: list[list[Phrase]] = []
-    for phrase in kept:
-        beside = next((group for group in groups if _share(phrase, group[0]) >= 0.5), None)
-        if beside is None and len(groups) < phases:
-            groups.append([phrase])
-        elif beside is not None and len(beside) == 1:
-            beside.append(phrase)
-    groups.sort(key=lambda group: group[0].start_s)
-    said = [group[0].words() + "".join(f" while {p.words(gerund=True)}" for p in group[1:]) for group in groups]
-    return ", then ".join(said)
-
-
-def _share(a: Phrase, b: Phrase) -> float:
-    """What two have in common of the shorter one."""
-    shorter = min(a.end_s - a.start_s, b.end_s - b.start_s)
-    return (min(a.end_s, b.end_s) - max(a.start_s, b.start_s)) / max(shorter, 1 / FPS)
-
-
 # Whole-body movements that imply what legs, trunk and arms do meanwhile.
-_NO_LEGS = ("jumps", "walks", "runs", "walks or runs", "squats", "sits", "stands", "lies", "gets", "crouches", "rises", "lunges", "does")
+_NO_LEGS = (
+    "jumps",
+    "walks",
+    "runs",
+    "walks or runs",
+    "squats",
+    "sits",
+    "stands",
+    "lies",
+    "gets",
+    "crouches",
+    "rises",
+    "lunges",
+    "does",
+)
 _NO_LEGS += ("sits up", "lies back", "sits up and lies back", "lies back and sits up", "pulls", "steps")
 _NO_TRUNK = tuple(verb for verb in _NO_LEGS if verb not in ("walks", "walks or runs", "steps"))
 _NO_ARMS = ("does", "pulls", "lies", "gets", "sits up", "lies back", "sits up and lies back", "lies back and sits up")
@@ -200,7 +100,7 @@ def _no_arms(phrase: Phrase) -> tuple[str, ...]:
 
 
 def _during(phrase: Phrase, whole: Iterable[Phrase], verbs: tuple[str, ...]) -> bool:
-    return any(other.verb in verbs and _share(phrase, other) >= 0.5 for other in whole)
+    return any(other.verb in verbs and overlap(phrase, other) >= 0.5 for other in whole)
 
 
 _LEVELS = ("squats", "sits", "stands", "crouches", "rises", "lunges")
@@ -212,281 +112,26 @@ def _without_explained(whole: list[Phrase]) -> list[Phrase]:
     for phrase in whole:
         near = replace(phrase, start_s=phrase.start_s - 0.2, end_s=phrase.end_s + 0.2)
         free = ("turns", "walks", "runs", "walks or runs", "steps") if phrase.verb in _LEVELS else ("turns",)
-        if phrase.verb == "turns" or not any(_share(near, p) >= 0.4 for p in kept if p.verb not in free):
+        if phrase.verb == "turns" or not any(overlap(near, p) >= 0.4 for p in kept if p.verb not in free):
             kept.append(phrase)
     return kept
-
-
-# ---- The body and its signals.
-
-
-@dataclass(frozen=True)
-class _Body:
-    """A track made comparable.
-
-    Args:
-        x: (frames, 17, 2 | 3) in body heights, y up, smoothed, at 30 frames per second; NaN = unseen.
-        left, ahead: (frames, 2 | 3) unit vectors of the person's left and front; NaN where a view doesn't show that
-            direction (2D from the front: ahead; from the side: left).
-        start_s: of the first frame.
-        rate_known: whether seconds are seconds.
-    """
-
-    x: np.ndarray
-    left: np.ndarray
-    ahead: np.ndarray
-    width: np.ndarray
-    start_s: float
-    rate_known: bool
-
-    @classmethod
-    def of(cls, track: Track) -> _Body:
-        x = _smooth(_one_sided(prepare(track, fps=FPS).astype(np.float64)), _BLUR_S)
-        x = x / _height(x)
-        across = (x[:, [_AT["left_shoulder"], _AT["left_hip"]]] - x[:, [_AT["right_shoulder"], _AT["right_hip"]]]) / 2
-        across = _smooth(_mean(across, axis=1), 0.25)
-        nowhere = np.full_like(across, np.nan)
-        if x.shape[2] == 2:
-            width = across[:, 0] / _WIDTH
-            # A side that is hardly ever seen is hidden behind the other.
-            if (~np.isnan(width)).mean() > 0.3 and np.nanmedian(np.abs(width)) > 0.4:  # from the front or from behind
-                left, ahead = np.stack([np.sign(width), 0 * width], axis=1), nowhere
-            else:
-                way = np.full(len(x), float(np.sign(_profile(x))) or np.nan)
-                left, ahead = nowhere, np.stack([way, 0 * way], axis=1)
-        else:
-            across[:, 1] = 0
-            length = np.linalg.norm(across, axis=1)
-            # A body that lies on its side has no left along the floor.
-            across[~(length > 0.3 * _WIDTH)] = np.nan
-            across = _bridged(across)
-            left = across / np.linalg.norm(across, axis=1, keepdims=True)
-            ahead = np.stack([-left[:, 2], left[:, 1], left[:, 0]], axis=1)
-            width = np.degrees(_unwrapped(ahead[:, 0], ahead[:, 2]))
-        return cls(x, left, ahead, width, track.start_s, track.fps is not None)
-
-    def at(self, joint: str) -> np.ndarray:
-        return self.x[:, _AT[joint]]
-
-    def y(self, joint: str) -> np.ndarray:
-        return self.x[:, _AT[joint], 1]
-
-    @property
-    def dims(self) -> int:
-        return self.x.shape[2]
-
-    def leftwards(self, way: np.ndarray) -> np.ndarray:
-        return (way * self.left).sum(axis=1)
-
-    def forwards(self, way: np.ndarray) -> np.ndarray:
-        return (way * self.ahead).sum(axis=1)
-
-    @cached_property
-    def leg(self) -> np.ndarray:
-        """How far the hips are over the lower ankle: 1 = standing, about 0.5 = sitting."""
-        lower = np.fmin(self.y("left_ankle"), self.y("right_ankle"))
-        return (self.y("mid_hip") - lower) / _LEG
-
-    @cached_property
-    def trunk(self) -> np.ndarray:
-        """1 = upright, 0 = level, -1 = upside down."""
-        return (self.y("neck") - self.y("mid_hip")) / _TRUNK
-
-    def bend(self, a: str, b: str, c: str) -> np.ndarray:
-        """(frames,) the angle at joint b: 180 = straight."""
-        u, v = self.at(a) - self.at(b), self.at(c) - self.at(b)
-        cosine = (u * v).sum(axis=1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)).clip(min=1e-9)
-        return np.degrees(np.arccos(cosine.clip(-1, 1)))
-
-    def phrase(
-        self, verb: str, limb: str, way: str, span: tuple[int, int], size: float, *, times: int = 1, usual: float = 0
-    ) -> Phrase:
-        """``usual``: seconds that one such movement takes; it sets the speed word, 0 = none."""
-        start, end = span
-        each = (end - start) / FPS / times
-        speed = "quickly" if each < 0.3 * usual else "slowly" if usual and each > 2.2 * usual else ""
-        return Phrase(verb, limb, way, self.start_s + start / FPS, self.start_s + end / FPS, size, times, speed)
-
-
-def _mean(values: np.ndarray, *, axis: int) -> np.ndarray:
-    """The mean of what is seen; NaN where nothing is."""
-    seen = ~np.isnan(values)
-    count = seen.sum(axis=axis)
-    return np.where(count > 0, np.where(seen, values, 0).sum(axis=axis) / np.maximum(count, 1), np.nan)
-
-
-def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
-    """Gaussian smoothing along the first axis; unseen values take no part and stay unseen."""
-    from scipy.ndimage import gaussian_filter1d
-
-    seen = ~np.isnan(x)
-    total = gaussian_filter1d(np.where(seen, x, 0.0), seconds * FPS, axis=0, mode="nearest")
-    weight = gaussian_filter1d(seen.astype(float), seconds * FPS, axis=0, mode="nearest")
-    return np.where(seen, total / np.maximum(weight, 1e-9), np.nan)
-
-
-def _one_sided(x: np.ndarray) -> np.ndarray:
-    """In 2D, the neck and the mid hip where one shoulder or hip hides the other: its own place."""
-    if x.shape[2] == 2:
-        for middle, part in (("neck", "shoulder"), ("mid_hip", "hip")):
-            sides = x[:, [_AT[f"left_{part}"], _AT[f"right_{part}"]]]
-            mean = _mean(sides, axis=1)
-            # Mixing the one and the mean would make the middle jump.
-            both = ~np.isnan(sides[..., 0]).any(axis=1)
-            if both.mean() < 0.8:
-                seen = (~np.isnan(sides[..., 0])).sum(axis=0)
-                usual = sides[:, int(seen.argmax())] if seen[0] != seen[1] else mean
-                mean = np.where(np.isnan(usual), mean, usual)
-            gone = np.isnan(x[:, _AT[middle], 0]) if both.mean() >= 0.8 else np.ones(len(x), dtype=bool)
-            x[gone, _AT[middle]] = mean[gone]
-    return x
-
-
-def _bridged(x: np.ndarray) -> np.ndarray:
-    """Rows that are unseen filled from their neighbours; all NaN where none is seen."""
-    seen = np.flatnonzero(~np.isnan(x[:, 0]))
-    if not len(seen):
-        return x
-    return np.stack([np.interp(np.arange(len(x)), seen, column[seen]) for column in x.T], axis=1)
-
-
-def _unwrapped(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The angle of (x, y) in radians without jumps; NaN where it is unknown."""
-    angle = np.arctan2(y, x)
-    seen = ~np.isnan(angle)
-    angle[seen] = np.unwrap(angle[seen])
-    return angle
-
-
-def _height(x: np.ndarray) -> float:
-    """The body's height: the second longest of the estimates from each of its parts, as a view shortens them."""
-    parts = {("neck", "mid_hip"): _TRUNK}
-    for side in _SIDES:
-        parts |= {(f"{side}_hip", f"{side}_knee"): _THIGH, (f"{side}_knee", f"{side}_ankle"): _SHANK}
-        parts |= {
-            (f"{side}_shoulder", f"{side}_elbow"): _UPPER_ARM,
-            (f"{side}_elbow", f"{side}_wrist"): _FOREARM,
-        }
-    estimates = []
-    for (a, b), share in parts.items():
-        length = np.linalg.norm(x[:, _AT[a]] - x[:, _AT[b]], axis=1)
-        length = length[~np.isnan(length)]
-        if len(length):
-            estimates.append(float(np.quantile(length, 0.8)) / share)
-    # Pairs count as one: a hidden limb is no reason to believe the other less.
-    estimates.sort()
-    height = estimates[max(len(estimates) - 3, 0)] if estimates else 1.0
-    return height if height > 0 else 1.0
-
-
-def _profile(x: np.ndarray) -> float:
-    """Which way somebody seen from the side faces: positive to the right of the picture, as knees bend forwards and
-    elbows backwards; 0 = can't be told."""
-    total = 0.0
-    for side in _SIDES:
-        for a, b, c, sign in (("hip", "knee", "ankle", 1), ("shoulder", "elbow", "wrist", -1)):
-            upper, joint, lower = (x[:, _AT[f"{side}_{part}"], 0] for part in (a, b, c))
-            bent = sign * (joint - (upper + lower) / 2)
-            total += float(np.nansum(bent)) if sign > 0 else 0.5 * float(np.nansum(bent))
-    return total if abs(total) > 0.02 * len(x) else 0.0
-
-
-@dataclass(frozen=True)
-class _Swing:
-    """A signal's way from one turning point to the next: frames in which it moves, the turning points, their values."""
-
-    start: int
-    end: int
-    first: int
-    last: int
-    before: float
-    after: float
-
-    @property
-    def span(self) -> tuple[int, int]:
-        return self.start, self.end
-
-    @property
-    def up(self) -> bool:
-        return self.after > self.before
-
-    @property
-    def size(self) -> float:
-        return abs(self.after - self.before)
-
-
-def _swings(signal: np.ndarray, least: float) -> list[_Swing]:
-    """Swings of at least ``least``, alternately up and down; stretches that are unseen part them."""
-    seen = ~np.isnan(signal)
-    edges = np.flatnonzero(np.diff(np.r_[False, seen, False]))
-    found = []
-    for start, stop in edges.reshape(-1, 2):
-        piece = signal[start:stop]
-        turns = _turning_points(piece, least)
-        for a, b in zip(turns, turns[1:], strict=False):
-            before, after = float(piece[a]), float(piece[b])
-            # It moves between leaving a tenth of the way and reaching the last tenth.
-            way = (piece[a : b + 1] - before) / (after - before)
-            leaves, arrives = a + int(np.flatnonzero(way <= 0.1)[-1]), a + int(np.flatnonzero(way >= 0.9)[0])
-            leaves, arrives = min(leaves, arrives), max(leaves, arrives)
-            found.append(_Swing(*(int(start + i) for i in (leaves, arrives, a, b)), before, after))
-    return found
-
-
-def _turning_points(signal: np.ndarray, least: float) -> list[int]:
-    """Indices of alternating lows and highs that lie at least ``least`` apart."""
-    low = high = 0
-    turns: list[int] = []
-    rising = 0
-    for i, value in enumerate(signal):
-        if rising >= 0 and value > signal[high]:
-            high = i
-        if rising <= 0 and value < signal[low]:
-            low = i
-        if rising >= 0 and signal[high] - value >= least:
-            turns.append(high)
-            rising, low = -1, i
-        elif rising <= 0 and value - signal[low] >= least:
-            turns.append(low)
-            rising, high = 1, i
-    if rising:
-        turns.append(high if rising > 0 else low)
-    return turns
-
-
-def _runs(true: np.ndarray, least: int = 1) -> list[tuple[int, int]]:
-    """(start, stop) of runs of True of at least ``least`` frames."""
-    edges = np.flatnonzero(np.diff(np.r_[False, true, False])).reshape(-1, 2)
-    return [(int(a), int(b)) for a, b in edges if b - a >= least]
-
-
-def _series(swings: Sequence[_Swing], *, gap_s: float = 0.6) -> Iterator[list[_Swing]]:
-    """Swings that follow each other without a longer rest."""
-    series: list[_Swing] = []
-    for swing in swings:
-        if series and swing.start - series[-1].end > gap_s * FPS:
-            yield series
-            series = []
-        series.append(swing)
-    if series:
-        yield series
 
 
 # ---- The whole body.
 
 
-def _lying(body: _Body) -> np.ndarray:
+def _lying(body: Body) -> np.ndarray:
     """(frames,) bool: the trunk is level and the hips are about as low as the feet."""
     return (np.abs(body.trunk) < 0.45) & ((body.leg < 0.35) | (np.isnan(body.leg) & (np.abs(body.trunk) < 0.3)))
 
 
-def _floor(body: _Body) -> list[Phrase]:
+def _floor(body: Body) -> list[Phrase]:
     """Lying down, getting up, sit-ups, push-ups."""
     lying = _lying(body)
     if not lying.any():
         return []
     found: list[Phrase] = []
-    for series in _series(_swings(body.trunk, 0.45), gap_s=2.0):
+    for series in in_series(swings_of(body.trunk, 0.45), gap_s=2.0):
         count, span = _times(series), (series[0].start, series[-1].end)
         high = [float(body.leg[swing.start if swing.up is False else swing.end]) for swing in series]
         if not lying[max(span[0] - 5, 0) : span[1] + 6].any() or (len(series) > 1 and max(high) > 0.6):
@@ -506,15 +151,15 @@ def _floor(body: _Body) -> list[Phrase]:
             found.append(body.phrase(verb, "", "", span, 1.5, times=count, usual=1.6))
     if found:
         return found
-    wrists = _mean(np.stack([body.y("left_wrist"), body.y("right_wrist")], axis=1), axis=1)
+    wrists = mean_seen(np.stack([body.y("left_wrist"), body.y("right_wrist")], axis=1), axis=1)
     lift = body.y("neck") - wrists
-    for series in _series(_swings(np.where(lying, lift, np.nan), 0.06), gap_s=1.5):
+    for series in in_series(swings_of(np.where(lying, lift, np.nan), 0.06), gap_s=1.5):
         start, end = span = series[0].start, series[-1].end
         held = np.nanstd(wrists[start : end + 1]) < 0.5 * np.nanstd(body.y("neck")[start : end + 1])
         if held and len(series) >= 2 and np.nanmedian(lift[start : end + 1]) > 0.03:
             times = _times(series)
             found.append(body.phrase("does", "push-ups" if times > 1 else "a push-up", "", span, 1.5))
-    for swing in [] if found else _swings(body.leg, 0.5):
+    for swing in [] if found else swings_of(body.leg, 0.5):
         if not swing.up and lying[min(swing.end + 3, len(lying) - 1) :].mean() > 0.5:
             found.append(body.phrase("lies", "", "down", swing.span, 1.5))
         elif swing.up and lying[: max(swing.start - 3, 1)].mean() > 0.5:
@@ -522,13 +167,13 @@ def _floor(body: _Body) -> list[Phrase]:
     return found
 
 
-def _hanging(body: _Body) -> list[Phrase]:
+def _hanging(body: Body) -> list[Phrase]:
     """Pulling oneself up to hands that hold on to something above the head."""
     wrists = np.stack([body.y("left_wrist"), body.y("right_wrist")], axis=1).min(axis=1)
     lift = body.y("neck") - wrists
     held = (wrists > body.y("neck") - 0.12) & ~(body.leg < 0.3)
     found = []
-    for series in _series(_swings(np.where(held, lift, np.nan), 0.08), gap_s=2.0):
+    for series in in_series(swings_of(np.where(held, lift, np.nan), 0.08), gap_s=2.0):
         start, end = span = series[0].start, series[-1].end
         moved, stayed = body.y("neck")[start : end + 1], wrists[start : end + 1]
         hips = body.y("mid_hip")[start : end + 1]
@@ -538,25 +183,30 @@ def _hanging(body: _Body) -> list[Phrase]:
     return found
 
 
-def _times(series: Sequence[_Swing], *, up: bool | None = None) -> int:
+def _times(series: Sequence[Swing], *, up: bool | None = None) -> int:
     """How often the first swing of a series (or each swing up) comes."""
     first = series[0].up if up is None else up
     return max(1, sum(swing.up == first for swing in series))
 
 
-def _feet(body: _Body) -> tuple[np.ndarray, np.ndarray]:
+def _feet(body: Body) -> tuple[np.ndarray, np.ndarray]:
     return body.y("left_ankle"), body.y("right_ankle")
 
 
-def _jumps(body: _Body) -> list[Phrase]:
+def _jumps(body: Body) -> list[Phrase]:
     """Both feet leave the floor, and the hips go up with them."""
     lower = np.minimum(*_feet(body))
     found: list[tuple[int, int]] = []
-    swings = _swings(lower, 0.018 if body.dims == 3 else 0.025)
-    for rise, fall in zip(swings, swings[1:], strict=False):
+    swings = swings_of(lower, 0.018 if body.dims == 3 else 0.025)
+    for rise, fall in pairwise(swings):
         start, end = rise.start, fall.end
         both = [float(y[rise.last] - y[rise.first]) for y in _feet(body)]
-        if not rise.up or min(both) < 0.6 * rise.size or end - start > 1.2 * FPS or abs(rise.before - fall.after) > 0.6 * rise.size:
+        if (
+            not rise.up
+            or min(both) < 0.6 * rise.size
+            or end - start > 1.2 * FPS
+            or abs(rise.before - fall.after) > 0.6 * rise.size
+        ):
             continue
         hips = body.y("mid_hip")
         if min(hips[rise.end] - hips[rise.start], hips[fall.start] - hips[fall.end]) > 0.4 * rise.size:
@@ -573,8 +223,8 @@ def _jumps(body: _Body) -> list[Phrase]:
     ]
 
 
-def _travel(body: _Body, span: tuple[int, int], least: float) -> str:
-    """Where the hips go over a stretch, in the person's own directions: forward, backward, to the left, to the right."""
+def _travel(body: Body, span: tuple[int, int], least: float) -> str:
+    """Where the hips go over a stretch, in the person's own directions, such as ``forward``; empty below ``least``."""
     hip = body.at("mid_hip")
     step = np.diff(hip, axis=0, prepend=hip[:1])[span[0] : span[1] + 1]
     where = slice(span[0], span[1] + 1)
@@ -587,13 +237,13 @@ def _travel(body: _Body, span: tuple[int, int], least: float) -> str:
     return "to the left" if left > 0 else "to the right"
 
 
-def _gait(body: _Body) -> list[Phrase]:
+def _gait(body: Body) -> list[Phrase]:
     """Walking, running, steps: the body gets along the floor, or the feet pass each other, or lift in turn."""
     found = _ways(body) if body.dims == 3 else _strides(body)
     if any(phrase.verb != "steps" for phrase in found):
         return found
-    left, right = (body.y(f"{side}_ankle") + body.y(f"{side}_knee") for side in _SIDES)
-    for series in _series(_swings(left - right, 0.05), gap_s=0.6):
+    left, right = (body.y(f"{side}_ankle") + body.y(f"{side}_knee") for side in SIDES)
+    for series in in_series(swings_of(left - right, 0.05), gap_s=0.6):
         span = series[0].start, series[-1].end
         level = np.ptp(body.leg[span[0] : span[1] + 1]) < 0.22
         if len(series) >= 4 and level:
@@ -602,20 +252,20 @@ def _gait(body: _Body) -> list[Phrase]:
     return found
 
 
-def _ways(body: _Body) -> list[Phrase]:
+def _ways(body: Body) -> list[Phrase]:
     """In 3D: stretches in which hips and feet get along the floor."""
     if body.dims == 2:
         return []
     hip = body.at("mid_hip")[:, [0, 2]]
-    feet = _mean(np.stack([body.at("left_ankle"), body.at("right_ankle")], axis=1), axis=1)[:, [0, 2]]
-    slow = _smooth(hip, 0.2)
+    feet = mean_seen(np.stack([body.at("left_ankle"), body.at("right_ankle")], axis=1), axis=1)[:, [0, 2]]
+    slow = smooth(hip, 0.2)
     speed = np.linalg.norm(np.gradient(slow, axis=0), axis=1) * FPS if len(slow) > 1 else np.zeros(len(slow))
     found = []
-    for start, stop in _runs(speed > 0.12, least=6):
+    for start, stop in runs(speed > 0.12, least=6):
         span = start, stop - 1
         path = np.linalg.norm(slow[stop - 1] - slow[start])
         least = min(path, float(np.nan_to_num(np.linalg.norm(feet[stop - 1] - feet[start]))))
-        steps = _swings(body.forwards(body.at("left_ankle") - body.at("right_ankle"))[start:stop], 0.1)
+        steps = swings_of(body.forwards(body.at("left_ankle") - body.at("right_ankle"))[start:stop], 0.1)
         if least > 0.5 or (np.linalg.norm(np.diff(slow[start:stop], axis=0), axis=1).sum() > 0.8 and len(steps) >= 3):
             found.append(body.phrase(_pace(body, span, steps), "", _travel(body, span, 0.25), span, 1.6))
         elif least > 0.1:
@@ -623,11 +273,11 @@ def _ways(body: _Body) -> list[Phrase]:
     return found
 
 
-def _strides(body: _Body) -> list[Phrase]:
+def _strides(body: Body) -> list[Phrase]:
     """In 2D, from the side: the feet pass each other."""
     left, right, hip = body.at("left_ankle"), body.at("right_ankle"), body.at("mid_hip")
     found: list[Phrase] = []
-    for series in _series(_swings(body.forwards(left - right), 0.16), gap_s=0.5):
+    for series in in_series(swings_of(body.forwards(left - right), 0.16), gap_s=0.5):
         span = _longer(body, series)
         where = slice(span[0], span[1] + 1)
         # Both feet swing about the hips of somebody who walks; one alone kicks or steps.
@@ -638,7 +288,7 @@ def _strides(body: _Body) -> list[Phrase]:
     return found
 
 
-def _path(body: _Body, span: tuple[int, int]) -> float:
+def _path(body: Body, span: tuple[int, int]) -> float:
     """How far the hips get along the floor, in 2D along the picture."""
     hip = body.at("mid_hip")
     seen = np.flatnonzero(~np.isnan(hip[span[0] : span[1] + 1, 0])) + span[0]
@@ -647,7 +297,7 @@ def _path(body: _Body, span: tuple[int, int]) -> float:
     return float(np.linalg.norm((hip[seen[-1]] - hip[seen[0]])[[0, 2] if body.dims == 3 else [0]]))
 
 
-def _pace(body: _Body, span: tuple[int, int], series: Sequence[_Swing]) -> str:
+def _pace(body: Body, span: tuple[int, int], series: Sequence[Swing]) -> str:
     """Walking or running: by speed over the floor in 3D, else by steps per second and how high the feet go.
 
     People change from walking to running at about 2 m/s. In place they walk with up to 3.3 steps a second and jog with
@@ -656,7 +306,7 @@ def _pace(body: _Body, span: tuple[int, int], series: Sequence[_Swing]) -> str:
     seconds = max(span[1] - span[0], 1) / FPS
     if body.dims == 3 and body.rate_known:
         hip = body.at("mid_hip")[span[0] : span[1] + 1, [0, 2]]
-        way = np.linalg.norm(np.diff(_smooth(hip, 0.15), axis=0), axis=1)
+        way = np.linalg.norm(np.diff(smooth(hip, 0.15), axis=0), axis=1)
         if np.nansum(way) / seconds > 0.3:
             return "runs" if np.nansum(way) / seconds > 1.1 or len(series) / seconds > 2.35 else "walks"
     if not body.rate_known:
@@ -666,16 +316,16 @@ def _pace(body: _Body, span: tuple[int, int], series: Sequence[_Swing]) -> str:
     return "runs" if rate > 3.5 or (rate > 2.5 and high) else "walks"
 
 
-def _longer(body: _Body, series: Sequence[_Swing]) -> tuple[int, int]:
+def _longer(body: Body, series: Sequence[Swing]) -> tuple[int, int]:
     """The first and last half step are part of a walk."""
     half = (series[-1].end - series[0].start) // max(2 * len(series), 1)
     return max(series[0].start - half, 0), min(series[-1].end + half, len(body.x) - 1)
 
 
-def _levels(body: _Body) -> list[Phrase]:
+def _levels(body: Body) -> list[Phrase]:
     """Squats, lunges, sitting down, standing up: the hips come nearer to the feet and leave them again."""
     found: list[Phrase] = []
-    for series in _series(_swings(body.leg, 0.16), gap_s=1.6):
+    for series in in_series(swings_of(body.leg, 0.16), gap_s=1.6):
         swings = list(series)
         while swings:
             if len(swings) >= 2 and not swings[0].up:
@@ -687,7 +337,7 @@ def _levels(body: _Body) -> list[Phrase]:
     return found
 
 
-def _dip(body: _Body, swings: Sequence[_Swing]) -> Phrase:
+def _dip(body: Body, swings: Sequence[Swing]) -> Phrase:
     """Down and up again, once or more."""
     span, depth = (swings[0].start, swings[-1].end), float(np.mean([s.size for s in swings]))
     times = len(swings) // 2
@@ -707,10 +357,10 @@ def _widest(signal: np.ndarray, start: int, end: int) -> float:
     return float(piece[np.abs(piece).argmax()])
 
 
-def _level(body: _Body, swing: _Swing) -> Phrase:
+def _level(body: Body, swing: Swing) -> Phrase:
     """Down or up for good."""
     low = swing.start if swing.up else swing.end
-    shanks = _mean(np.array([(body.y(f"{s}_knee") - body.y(f"{s}_ankle"))[low] / _SHANK for s in _SIDES]), axis=0)
+    shanks = mean_seen(np.array([(body.y(f"{s}_knee") - body.y(f"{s}_ankle"))[low] / SHANK for s in SIDES]), axis=0)
     seated = body.leg[low] > 0.4 and shanks > 0.3 and not body.trunk[low] < 0.45
     if swing.size < 0.22:
         return body.phrase("straightens" if swing.up else "bends", "the knees", "", swing.span, 0.4 + swing.size)
@@ -721,15 +371,15 @@ def _level(body: _Body, swing: _Swing) -> Phrase:
     return body.phrase(verb, "", way, swing.span, 1.5, usual=1.2)
 
 
-def _turns(body: _Body) -> list[Phrase]:
+def _turns(body: Body) -> list[Phrase]:
     """Turning on the spot or on the way."""
     found = []
     if body.dims == 2:
-        for swing in _swings(body.width, 1.1):
+        for swing in swings_of(body.width, 1.1):
             if swing.before * swing.after < 0 and min(abs(swing.before), abs(swing.after)) > 0.45:
                 found.append(body.phrase("turns", "", "around", swing.span, 1.2))
         return found
-    for swing in _swings(body.width, 55.0):
+    for swing in swings_of(body.width, 55.0):
         if swing.size > 130:
             found.append(body.phrase("turns", "", "around", swing.span, 1.2))
         else:
@@ -741,13 +391,13 @@ def _turns(body: _Body) -> list[Phrase]:
 # ---- Legs and trunk.
 
 
-def _feet_lifted(body: _Body) -> tuple[list[Phrase], list[Phrase]]:
+def _feet_lifted(body: Body) -> tuple[list[Phrase], list[Phrase]]:
     """Kicks; and knees and feet that are lifted."""
     kicks: list[Phrase] = []
     lifts: list[Phrase] = []
-    for side, other in _OTHER.items():
+    for side, other in OTHER_SIDE.items():
         over = np.maximum(body.y(f"{side}_ankle") - body.y(f"{other}_ankle"), 0)
-        swings = _swings(over, 0.09)
+        swings = swings_of(over, 0.09)
         for n, swing in enumerate(swings):
             if not swing.up:
                 continue
@@ -755,7 +405,7 @@ def _feet_lifted(body: _Body) -> tuple[list[Phrase], list[Phrase]]:
             span = swing.start, swings[n + 1].end if n + 1 < len(swings) else swing.end
             knee = body.bend(f"{side}_hip", f"{side}_knee", f"{side}_ankle")[max(top - 3, 0) : top + 6]
             straight = float(np.max(knee, initial=0, where=~np.isnan(knee)))
-            raised = (body.y(f"{side}_knee") - body.y(f"{side}_hip"))[top] / _THIGH
+            raised = (body.y(f"{side}_knee") - body.y(f"{side}_hip"))[top] / THIGH
             out = body.at(f"{side}_ankle")[swing.last] - body.at(f"{side}_hip")[swing.last]
             far = np.linalg.norm(out[[0, -1] if body.dims == 3 else [0]]) > 0.3
             if swing.after > 0.2 and (straight > 120 or far) and body.trunk[top] > 0.4:
@@ -764,23 +414,23 @@ def _feet_lifted(body: _Body) -> tuple[list[Phrase], list[Phrase]]:
                 lifts.append(body.phrase("lifts", f"the {side} knee", "", span, 0.6 + swing.size, usual=0.9))
             elif swing.after > 0.12:
                 lifts.append(body.phrase("lifts", f"the {side} foot", "", span, 0.3 + swing.size))
-    return _in_turn(_repeated(kicks)), _in_turn(_repeated(lifts))
+    return in_turn(repeated(kicks)), in_turn(repeated(lifts))
 
 
-def _legs(body: _Body) -> list[Phrase]:
+def _legs(body: Body) -> list[Phrase]:
     wide = np.abs(body.leftwards(body.at("left_ankle") - body.at("right_ankle")))
-    return [phrase for series in _series(_swings(wide, 0.15), gap_s=1.0) for phrase in _opened(body, series)]
+    return [phrase for series in in_series(swings_of(wide, 0.15), gap_s=1.0) for phrase in _opened(body, series)]
 
 
-def _kicked(body: _Body, side: str, top: int) -> str:
+def _kicked(body: Body, side: str, top: int) -> str:
     foot = body.at(f"{side}_ankle") - body.at(f"{side}_hip")
-    ahead, out = body.forwards(foot)[top], body.leftwards(foot)[top] * _SIDES[side]
+    ahead, out = body.forwards(foot)[top], body.leftwards(foot)[top] * SIDES[side]
     if ahead > 0.15 and not ahead < out:
         return "forward"
     return "to the side" if out > 0.2 else "backward" if ahead < -0.15 else ""
 
 
-def _opened(body: _Body, series: Sequence[_Swing]) -> list[Phrase]:
+def _opened(body: Body, series: Sequence[Swing]) -> list[Phrase]:
     span, size = (series[0].start, series[-1].end), 0.4 + float(np.mean([s.size for s in series]))
     first = "spreads" if series[0].up else "closes"
     if len(series) == 1:
@@ -789,7 +439,7 @@ def _opened(body: _Body, series: Sequence[_Swing]) -> list[Phrase]:
     return [body.phrase(verb, "the legs", "", span, size, times=_times(series))]
 
 
-def _leans(body: _Body) -> list[Phrase]:
+def _leans(body: Body) -> list[Phrase]:
     """Bending and leaning of the trunk."""
     trunk = body.at("neck") - body.at("mid_hip")
     up = trunk[:, 1]
@@ -803,9 +453,9 @@ def _leans(body: _Body) -> list[Phrase]:
         steep = np.degrees(np.arctan2(ahead, np.abs(up)))
         steep = np.where(up < 0, np.sign(steep) * 180 - steep, steep)
     sideways = np.degrees(np.arctan2(left, np.maximum(up, 0.05)))
-    for series in _series(_swings(steep, 28.0), gap_s=1.5):
+    for series in in_series(swings_of(steep, 28.0), gap_s=1.5):
         found += _bent(body, series, "forward", "backward")
-    for series in _series(_swings(sideways, 22.0), gap_s=1.0):
+    for series in in_series(swings_of(sideways, 22.0), gap_s=1.0):
         found += _bent(body, series, "to the left", "to the right")
     return found
 
@@ -815,7 +465,7 @@ def _quantile(values: np.ndarray, q: float) -> float:
     return max(float(np.quantile(seen, q)), 1e-9) if len(seen) else 1.0
 
 
-def _bent(body: _Body, series: Sequence[_Swing], one: str, other: str) -> list[Phrase]:
+def _bent(body: Body, series: Sequence[Swing], one: str, other: str) -> list[Phrase]:
     """Out of the upright is leaning or bending, back to it is straightening up."""
     verb = "bends" if one == "forward" else "leans"
     out = [swing for swing in series if abs(swing.after) > abs(swing.before)]
@@ -837,10 +487,10 @@ def _bent(body: _Body, series: Sequence[_Swing], one: str, other: str) -> list[P
 # ---- Arms and hands.
 
 
-def _arms(body: _Body) -> list[Phrase]:
+def _arms(body: Body) -> list[Phrase]:
     together = _claps(body)
     found: list[Phrase] = []
-    for side in _SIDES:
+    for side in SIDES:
         thrusts = _thrusts(body, side)
         own = _circles(body, side)
         own += [p for p in thrusts if p.verb == "punches with" and not _within(p, own)]
@@ -850,11 +500,11 @@ def _arms(body: _Body) -> list[Phrase]:
         found += own
     claps = [phrase for phrase in together if phrase.verb == "claps"]
     found = [phrase for phrase in found if not _within(phrase, claps)]
-    return [*together, *_in_turn(_repeated(_both(found)))]
+    return [*together, *in_turn(repeated(both_sides(found)))]
 
 
 def _within(phrase: Phrase, others: Iterable[Phrase]) -> bool:
-    return any(_share(phrase, other) >= 0.5 for other in others)
+    return any(overlap(phrase, other) >= 0.5 for other in others)
 
 
 def _without_doubles(own: list[Phrase]) -> list[Phrase]:
@@ -866,13 +516,13 @@ def _without_doubles(own: list[Phrase]) -> list[Phrase]:
     return kept
 
 
-def _lifts(body: _Body, side: str) -> list[Phrase]:
+def _lifts(body: Body, side: str) -> list[Phrase]:
     """The wrist rises or sinks relative to the shoulder."""
     shoulder, elbow, wrist = (body.at(f"{side}_{part}") for part in ("shoulder", "elbow", "wrist"))
-    height = (wrist - shoulder)[:, 1] / _ARM
-    upper = (elbow - shoulder)[:, 1] / _UPPER_ARM
+    height = (wrist - shoulder)[:, 1] / ARM
+    upper = (elbow - shoulder)[:, 1] / UPPER_ARM
     found = []
-    for swing in _swings(height, 0.42):
+    for swing in swings_of(height, 0.42):
         top = swing.last if swing.up else swing.first
         place, hand = _place(body, side, top)
         still = abs(upper[swing.last] - upper[swing.first]) < 0.45 and place in ("", "in front of the body")
@@ -886,45 +536,45 @@ def _lifts(body: _Body, side: str) -> list[Phrase]:
     return found
 
 
-def _place(body: _Body, side: str, at: int) -> tuple[str, bool]:
+def _place(body: Body, side: str, at: int) -> tuple[str, bool]:
     """Where a raised hand is, and whether it is at a part of the body."""
     wrist, shoulder, hip = (body.at(f"{side}_{part}")[at] for part in ("wrist", "shoulder", "hip"))
     head = body.at("head")[at]
     arm = np.zeros_like(body.x[:, 0]) + (wrist - shoulder)
-    out, ahead = body.leftwards(arm)[at] * _SIDES[side], body.forwards(arm)[at]
+    out, ahead = body.leftwards(arm)[at] * SIDES[side], body.forwards(arm)[at]
     up, reach = (wrist - shoulder)[1], np.linalg.norm(wrist - shoulder)
     if body.trunk[at] < 0.45:  # no up and down of the body's own
         return "", False
-    if wrist[1] - head[1] > 0.06 or (np.isnan(head[1]) and up > 0.75 * _ARM):
+    if wrist[1] - head[1] > 0.06 or (np.isnan(head[1]) and up > 0.75 * ARM):
         return "above the head", False
-    if np.linalg.norm(wrist - head) < (0.15 if body.dims == 3 else 0.1) and reach < 0.75 * _ARM:
+    if np.linalg.norm(wrist - head) < (0.15 if body.dims == 3 else 0.1) and reach < 0.75 * ARM:
         return ("to the head" if wrist[1] > head[1] + 0.02 else "to the face"), True
     if np.linalg.norm(wrist - hip) < 0.1 and body.bend(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")[at] < 140:
         return "to the hip", True
-    if reach > 0.7 * _ARM:
+    if reach > 0.7 * ARM:
         if out > 0.6 * reach and not ahead > out:
             return "to the side", False
         if ahead > 0.6 * reach:
             return "forward", False
         if ahead < -0.6 * reach:
             return "backward", False
-    if body.dims == 3 and np.linalg.norm(wrist - body.at("chest")[at]) < 0.17 and up > -0.6 * _ARM:
+    if body.dims == 3 and np.linalg.norm(wrist - body.at("chest")[at]) < 0.17 and up > -0.6 * ARM:
         return "to the chest", True
-    if ahead > 0.05 and up > -0.7 * _ARM:
+    if ahead > 0.05 and up > -0.7 * ARM:
         return "in front of the body", False
     return "", False
 
 
-def _thrusts(body: _Body, side: str) -> list[Phrase]:
+def _thrusts(body: Body, side: str) -> list[Phrase]:
     """The hand moves level away from the shoulder: punching, pushing, reaching."""
     arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
-    reach = np.linalg.norm(arm, axis=1) / _ARM
+    reach = np.linalg.norm(arm, axis=1) / ARM
     found = []
-    for swing in _swings(reach, 0.28):
+    for swing in swings_of(reach, 0.28):
         far = swing.end if swing.up else swing.start
-        level = abs(arm[far, 1]) < 0.45 * _ARM
-        rise = float(np.ptp(arm[swing.first : swing.last + 1, 1])) / _ARM
-        ahead = body.forwards(arm)[far] / _ARM
+        level = abs(arm[far, 1]) < 0.45 * ARM
+        rise = float(np.ptp(arm[swing.first : swing.last + 1, 1])) / ARM
+        ahead = body.forwards(arm)[far] / ARM
         if not level or rise > 0.6 or not ahead > 0.5:
             continue
         fast = swing.up and swing.end - swing.start < 0.3 * FPS
@@ -941,14 +591,14 @@ def _thrusts(body: _Body, side: str) -> list[Phrase]:
     return found
 
 
-def _waves(body: _Body, side: str) -> list[Phrase]:
+def _waves(body: Body, side: str) -> list[Phrase]:
     """A raised hand goes to and fro."""
     arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
-    raised = (arm[:, 1] > -0.45 * _ARM) & (body.y(f"{side}_wrist") > body.y(f"{side}_elbow"))
-    axes = np.stack([body.leftwards(arm), body.forwards(arm), arm[:, 1]], axis=1) / _ARM
+    raised = (arm[:, 1] > -0.45 * ARM) & (body.y(f"{side}_wrist") > body.y(f"{side}_elbow"))
+    axes = np.stack([body.leftwards(arm), body.forwards(arm), arm[:, 1]], axis=1) / ARM
     found = []
     for axis, verb, way, most in ((0, "waves", "", 2.0), (1, "shakes", "back and forth", 0.45)):
-        for series in _series(_swings(np.where(raised, axes[:, axis], np.nan), 0.09), gap_s=0.3):
+        for series in in_series(swings_of(np.where(raised, axes[:, axis], np.nan), 0.09), gap_s=0.3):
             quick = [s for s in series if s.end - s.start < 0.5 * FPS and s.size < most]
             if len(quick) < 3 or len(quick) < 0.6 * len(series):
                 continue
@@ -962,20 +612,20 @@ def _waves(body: _Body, side: str) -> list[Phrase]:
 
 def _strength(signal: np.ndarray) -> float:
     """The mean size of a signal's swings to and fro; 0 where it goes one way and back at most."""
-    swings = _swings(signal, 0.06)
+    swings = swings_of(signal, 0.06)
     return float(np.mean([swing.size for swing in swings])) if len(swings) >= 3 else 0.0
 
 
-def _circles(body: _Body, side: str) -> list[Phrase]:
+def _circles(body: Body, side: str) -> list[Phrase]:
     """The arm turns about the shoulder, or the hand goes round a point before the body."""
     arm = body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")
     found = []
-    ahead, out, v = body.forwards(arm), body.leftwards(arm) * _SIDES[side], arm[:, 1]
+    ahead, out, v = body.forwards(arm), body.leftwards(arm) * SIDES[side], arm[:, 1]
     # Shoulders turn an arm that goes up in front down at the side: the plane between.
     for u in (ahead, out, (ahead - out) / np.sqrt(2)):
-        wide = np.hypot(u, v) > 0.35 * _ARM
-        angle = np.degrees(_unwrapped(np.where(wide, v, np.nan), np.where(wide, u, np.nan)))
-        for swing in _swings(angle, 300.0):
+        wide = np.hypot(u, v) > 0.35 * ARM
+        angle = np.degrees(unwrapped(np.where(wide, v, np.nan), np.where(wide, u, np.nan)))
+        for swing in swings_of(angle, 300.0):
             times = max(1, round(swing.size / 360))
             found.append(body.phrase("circles", f"the {side} arm", "", swing.span, 1.4, times=times, usual=1.1))
     if found:
@@ -983,11 +633,14 @@ def _circles(body: _Body, side: str) -> list[Phrase]:
     u = out
     moves = np.hypot(np.gradient(u), np.gradient(v)) * FPS if len(u) > 1 else np.zeros(len(u))
     moving = moves > 0.25
-    turn = np.degrees(_unwrapped(np.where(moving, np.gradient(v), np.nan), np.where(moving, np.gradient(u), np.nan))) \
-        if len(u) > 1 else np.full(len(u), np.nan)
-    for swing in _swings(turn, 290.0):
+    turn = (
+        np.degrees(unwrapped(np.where(moving, np.gradient(v), np.nan), np.where(moving, np.gradient(u), np.nan)))
+        if len(u) > 1
+        else np.full(len(u), np.nan)
+    )
+    for swing in swings_of(turn, 290.0):
         path = np.stack([u, v], axis=1)[swing.start : swing.end + 1]
-        if _roundness(path) > 0.45 and np.ptp(path, axis=0).min() > 0.25 * _ARM:
+        if _roundness(path) > 0.45 and np.ptp(path, axis=0).min() > 0.25 * ARM:
             times = max(1, round(swing.size / 360))
             verb = "draws a circle with" if times == 1 else "draws circles with"
             found.append(body.phrase(verb, f"the {side} hand", "", swing.span, 1.2))
@@ -1003,11 +656,11 @@ def _roundness(path: np.ndarray) -> float:
     return 4 * np.pi * area / max(length, 1e-9) ** 2
 
 
-def _sweeps(body: _Body, side: str) -> list[Phrase]:
+def _sweeps(body: Body, side: str) -> list[Phrase]:
     """The hand goes far across the front of the body or out from there, more than it goes up or down."""
-    arm = (body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")) / _ARM
+    arm = (body.at(f"{side}_wrist") - body.at(f"{side}_shoulder")) / ARM
     found = []
-    for swing in _swings(body.leftwards(arm), 0.6):
+    for swing in swings_of(body.leftwards(arm), 0.6):
         rise = float(np.ptp(arm[swing.first : swing.last + 1, 1]))
         if rise < swing.size:
             way = "to the left" if swing.up else "to the right"
@@ -1015,18 +668,19 @@ def _sweeps(body: _Body, side: str) -> list[Phrase]:
     return found
 
 
-def _claps(body: _Body) -> list[Phrase]:
+def _claps(body: Body) -> list[Phrase]:
     """The hands meet."""
-    left, right = (body.at(f"{side}_wrist") - body.at("neck") for side in _SIDES)
+    left, right = (body.at(f"{side}_wrist") - body.at("neck") for side in SIDES)
     apart = np.linalg.norm(left - right, axis=1)
+    one, other = body.leftwards(left), body.leftwards(right)  # a clap takes both hands
     if body.dims == 2 and np.isnan(body.left).all():
         return []  # from the side, hands that pass each other seem to meet
     found = []
-    for series in _series(_swings(apart, 0.07), gap_s=0.5):
+    for series in in_series(swings_of(apart, 0.07), gap_s=0.5):
         shut = []
         for swing in series:
-            ways = sorted(float(np.linalg.norm(hand[swing.last] - hand[swing.first])) for hand in (left, right))
-            if not swing.up and swing.after < 0.1 and swing.before > 0.14 and ways[0] > 0.3 * ways[1]:
+            meet = [sign * float(way[swing.first] - way[swing.last]) for sign, way in ((1, one), (-1, other))]
+            if not swing.up and swing.after < 0.1 and swing.before > 0.14 and min(meet) > 0.02:
                 shut.append(swing)
         if not shut:
             continue
@@ -1038,136 +692,10 @@ def _claps(body: _Body) -> list[Phrase]:
     return found
 
 
-# ---- Putting movements together.
-
-_PLURALS = {"arm": "arms", "hand": "hands", "elbow": "elbows", "knee": "knees", "leg": "legs", "foot": "feet"}
-_PAIRS = {
-    "raises": "lowers",
-    "brings": "lowers",
-    "bends": "straightens",
-    "stretches": "pulls back",
-}
-
-
-def _side(phrase: Phrase) -> str:
-    return next((side for side in _SIDES if f"the {side} " in phrase.limb), "")
-
-
-def _part(phrase: Phrase) -> str:
-    return phrase.limb.rsplit(" ", 1)[-1]
-
-
-def _both(phrases: list[Phrase]) -> list[Phrase]:
-    """The same on both sides at the same time is one movement of both."""
-    left = [p for p in phrases if _side(p) == "left"]
-    right = [p for p in phrases if _side(p) == "right"]
-    kept = [p for p in phrases if not _side(p)]
-    for one in left:
-        fits = [p for p in right if _alike(one, p) and _share(one, p) > 0.5]
-        if not fits:
-            kept.append(one)
-            continue
-        other = max(fits, key=lambda p: _share(one, p))
-        right.remove(other)
-        kept.append(_merged(one, other))
-    return [*kept, *right]
-
-
-def _alike(a: Phrase, b: Phrase) -> bool:
-    swept = {a.way, b.way} <= {"to the left", "to the right"} and a.way != b.way
-    return a.verb == b.verb and _part(a) == _part(b) and abs(a.times - b.times) <= 1 and not (a.verb == "swings" and swept)
-
-
-def _merged(a: Phrase, b: Phrase) -> Phrase:
-    verb = "pushes with" if a.verb == "punches with" else a.verb
-    # Which of two places is named must not depend on the side.
-    way = a.way if a.way == b.way else max((a, b), key=lambda p: p.size).way
-    return Phrase(
-        verb,
-        f"both {_PLURALS[_part(a)]}",
-        way,
-        min(a.start_s, b.start_s),
-        max(a.end_s, b.end_s),
-        max(a.size, b.size) + 0.2,
-        max(a.times, b.times),
-        a.speed if a.speed == b.speed else "",
-    )
-
-
-def _repeated(phrases: list[Phrase]) -> list[Phrase]:
-    """Up and down and up and down is raising and lowering twice; the same again and again is a number of times."""
-    limbs: dict[str, list[Phrase]] = {}
-    for phrase in sorted(phrases, key=lambda p: p.start_s):
-        key = phrase.limb.replace("hand", "arm").replace("elbow", "arm") if phrase.verb in _ARM_VERBS else phrase.limb
-        limbs.setdefault(key, []).append(phrase)
-    found: list[Phrase] = []
-    for own in limbs.values():
-        n = 0
-        while n < len(own):
-            length = _alternating(own, n)
-            if length >= 3:
-                found.append(_joined(own[n : n + length], two=True))
-            else:
-                length = 1
-                while n + length < len(own) and _follows(own[n + length - 1], own[n + length]):
-                    length += 1
-                found.append(_joined(own[n : n + length], two=False) if length > 1 else own[n])
-            n += length
-    return found
-
-
-_ARM_VERBS = ("raises", "lowers", "brings", "bends", "straightens")
-
-
-def _follows(a: Phrase, b: Phrase) -> bool:
-    return (a.verb, a.limb) == (b.verb, b.limb) and b.start_s - a.end_s < 1.5
-
-
-def _alternating(own: list[Phrase], start: int) -> int:
-    """How many phrases from ``start`` alternate between a verb and its counterpart."""
-    first = own[start]
-    pair = {first.verb, _PAIRS.get(first.verb) or next((k for k, v in _PAIRS.items() if v == first.verb), "")}
-    n = start + 1
-    while n < len(own) and own[n].verb in pair and own[n].verb != own[n - 1].verb:
-        if own[n].start_s - own[n - 1].end_s > 1.0:
-            break
-        n += 1
-    return n - start
-
-
-def _joined(own: Sequence[Phrase], *, two: bool) -> Phrase:
-    first, largest = own[0], max(own, key=lambda p: p.size)
-    speeds = {phrase.speed for phrase in own}
-    if two:
-        up = next(phrase for phrase in own if phrase.verb in _PAIRS)
-        verb = f"{own[0].verb} and {own[1].verb}"
-        times = sum(phrase.verb == first.verb for phrase in own)
-        verb = verb if verb in _GERUNDS else f"{up.verb}"
-        limb, way = up.limb, up.way
-    else:
-        verb, limb, way, times = first.verb, first.limb, largest.way, sum(phrase.times for phrase in own)
-    speed = speeds.pop() if len(speeds) == 1 else ""
-    return Phrase(verb, limb, way, first.start_s, own[-1].end_s, largest.size + 0.2, times, speed)
-
-
-def _in_turn(phrases: list[Phrase]) -> list[Phrase]:
-    """The same with the left and with the right one after the other."""
-    kept = list(phrases)
-    for verb in ("punches with", "lifts", "kicks with"):
-        for part in _PLURALS:
-            own = [p for p in kept if p.verb == verb and _part(p) == part and _side(p)]
-            if {_side(p) for p in own} == {"left", "right"}:
-                kept = [p for p in kept if p not in own]
-                start, end = min(p.start_s for p in own), max(p.end_s for p in own)
-                size = max(p.size for p in own) + 0.3
-                kept.append(Phrase(verb, f"both {_PLURALS[part]}", "in turn", start, end, size))
-    return kept
-
-
 # ---- Nothing.
 
 
-def _still(body: _Body) -> Phrase | None:
+def _still(body: Body) -> Phrase | None:
     """Stillness is claimed only where most of the body is seen, most of the time."""
     if np.isnan(body.x[:, :, 0]).mean() > 0.25 or len(body.x) < 2:
         return None
