@@ -49,6 +49,19 @@ class Caption:
     kind: Kind = "caption"
     origin: str = ""
 
+    def shares(self, other: Caption, *, share: float = 0.5) -> bool:
+        """Whether two stretches have at least ``share`` of the shorter one in common; the whole source does with all."""
+        (start, end), (low, high) = self._span, other._span
+        shorter = min(end - start, high - low)
+        if math.isinf(shorter):
+            return True
+        common = min(end, high) - max(start, low)
+        return common >= share * shorter if shorter > 0 else common >= 0
+
+    @property
+    def _span(self) -> tuple[float, float]:
+        return self.start_s or 0.0, math.inf if self.end_s is None else self.end_s
+
 
 # ---- Which captions belong to a clip.
 
@@ -81,26 +94,15 @@ def texts_of(
     """
     stem = _stem(source)
     near = captions.get(stem, ()) if isinstance(captions, Mapping) else captions
-    low, high = start_s or 0.0, math.inf if end_s is None else end_s
+    clip = Caption(source, "", start_s, end_s)
     found = [
         caption
         for caption in near
         if _stem(caption.source) == stem
         and (_path(caption.source) in (stem, _path(source)) or _path(source) == stem)
-        and _overlaps(caption, low, high, share)
+        and caption.shares(clip, share=share)
     ]
     return sorted(found, key=lambda caption: caption.kind != "label")
-
-
-def _overlaps(caption: Caption, low: float, high: float, share: float) -> bool:
-    if caption.start_s is None and caption.end_s is None:
-        return True
-    start, end = caption.start_s or 0.0, math.inf if caption.end_s is None else caption.end_s
-    shorter = min(end - start, high - low)
-    common = min(end, high) - max(start, low)
-    if math.isinf(shorter):
-        return True
-    return common >= share * shorter if shorter > 0 else common >= 0
 
 
 def _path(source: str) -> str:
