@@ -37,7 +37,9 @@ def test_each_rule_drops_what_it_names(text, reason):
 
 
 def test_class_names_and_peoples_captions_may_be_short_and_without_a_verb():
-    assert not reasons(Caption("a", "tai chi"), Caption("b", "yoga", kind="label"), Caption("c", "golf", kind="caption"))
+    assert not reasons(
+        Caption("a", "tai chi"), Caption("b", "yoga", kind="label"), Caption("c", "golf", kind="caption")
+    )
 
 
 def test_what_a_model_says_instead_of_an_answer_is_no_caption():

@@ -50,7 +50,7 @@ class Caption:
     origin: str = ""
 
     def shares(self, other: Caption, *, share: float = 0.5) -> bool:
-        """Whether two stretches have at least ``share`` of the shorter one in common; the whole source does with all."""
+        """Whether two stretches have at least ``share`` of the shorter one in common; a whole source has."""
         (start, end), (low, high) = self._span, other._span
         shorter = min(end - start, high - low)
         if math.isinf(shorter):
