@@ -23,7 +23,7 @@ FPS = 30.0
 _AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
 SIDES = {"left": 1.0, "right": -1.0}
 OTHER_SIDE = {"left": "right", "right": "left"}
-_BLUR_S = 0.045  # standard deviation of the smoothing: sensors shake by 2 cm
+_BLUR_S = 0.05  # standard deviation of the smoothing: sensors shake by 2 cm
 
 # Lengths of the body's parts in body heights, after Winter, Biomechanics and Motor Control of Human Movement.
 TRUNK, THIGH, SHANK, UPPER_ARM, FOREARM = 0.30, 0.245, 0.242, 0.182, 0.148

@@ -243,7 +243,7 @@ def _gait(body: Body) -> list[Phrase]:
     if any(phrase.verb != "steps" for phrase in found):
         return found
     left, right = (body.y(f"{side}_ankle") + body.y(f"{side}_knee") for side in SIDES)
-    for series in in_series(swings_of(left - right, 0.05), gap_s=0.6):
+    for series in in_series(swings_of(left - right, 0.05 if body.dims == 3 else 0.12), gap_s=0.6):
         span = series[0].start, series[-1].end
         level = np.ptp(body.leg[span[0] : span[1] + 1]) < 0.22
         if len(series) >= 4 and level:
@@ -597,10 +597,10 @@ def _waves(body: Body, side: str) -> list[Phrase]:
     raised = (arm[:, 1] > -0.45 * ARM) & (body.y(f"{side}_wrist") > body.y(f"{side}_elbow"))
     axes = np.stack([body.leftwards(arm), body.forwards(arm), arm[:, 1]], axis=1) / ARM
     found = []
-    for axis, verb, way, most in ((0, "waves", "", 2.0), (1, "shakes", "back and forth", 0.45)):
+    for axis, verb, way, most, count in ((0, "waves", "", 2.0, 4), (1, "shakes", "back and forth", 0.45, 3)):
         for series in in_series(swings_of(np.where(raised, axes[:, axis], np.nan), 0.09), gap_s=0.3):
             quick = [s for s in series if s.end - s.start < 0.5 * FPS and s.size < most]
-            if len(quick) < 3 or len(quick) < 0.6 * len(series):
+            if len(quick) < count or len(quick) < 0.6 * len(series):
                 continue
             span = quick[0].start, quick[-1].end
             there = [_strength(values[span[0] : span[1] + 1]) for values in axes.T]
