@@ -699,8 +699,9 @@ def _still(body: Body) -> Phrase | None:
     """Stillness is claimed only where most of the body is seen, most of the time."""
     if np.isnan(body.x[:, :, 0]).mean() > 0.25 or len(body.x) < 2:
         return None
-    low, high = np.nanquantile(body.x, [0.02, 0.98], axis=0)
-    moved = float(np.nanmax(high - low))
+    seen = body.x[:, ~np.isnan(body.x[..., 0]).all(axis=0)]
+    low, high = np.nanquantile(seen, [0.02, 0.98], axis=0)
+    moved = float(np.max(high - low))
     if moved > 0.15:
         return None  # it moves, in a way that has no name here
     lying, leg = _lying(body), float(np.nanmedian(body.leg)) if not np.isnan(body.leg).all() else np.nan
