@@ -1,5 +1,6 @@
 """Captions read off the skeleton: right about known motions, and the same whatever does not matter."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -8,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmor import cli
 from tmor.errors import TmorError
 from tmor.posecap.captions import mirror_text
 from tmor.posecap.kinematics import describe_movement, movement_phrases
 from tmor.posecap.phrases import Phrase, both_sides, repeated, sentence
+from tmor.skeleton.formats import write_tracks
 from tmor.skeleton.formats.packed import read_packed
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.sample import ACTIONS, sample_set, sample_track
@@ -245,7 +248,7 @@ def test_any_numbers_get_a_sentence_or_nothing(seed: int, frames: int, dims: int
 
 def test_fewer_phases_are_the_largest_ones() -> None:
     track = sample_track("squat", style=1)
-    assert describe_movement(track, phases=1) == "squats"
+    assert describe_movement(track, phases=1).startswith("squats")
     assert describe_movement(track, phases=2).count(", then ") == 1
 
 
@@ -296,3 +299,28 @@ def test_real_people_are_described(shared_data, name: str, said: str) -> None:
     rows = np.flatnonzero(packed.part("is_train_xsub") & (packed.labels == packed.class_names.index(name)))
     tracks = [replace(packed.tracks(int(i))[0], fps=30.0) for i in rows[::2]]
     assert np.mean([re.search(said, describe_movement(track)) is not None for track in tracks]) >= 0.75
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_describe_prints_a_sentence_per_person(tmp_path, monkeypatch, capsys) -> None:
+    path = tmp_path / "poses.npz"
+    nobody = Track(np.full((4, 17, 3), np.nan), UNIK17, 30.0, id="[nobody]")
+    write_tracks(path, [replace(sample_track("squat", style=1), id="anna"), nobody])
+
+    def run(*args: str) -> str:
+        monkeypatch.setattr("sys.argv", ["tmor", "describe", str(path), *args])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        return capsys.readouterr().out
+
+    sentence = "raises both arms forward, then squats, then lowers both arms"
+    assert json.loads(run("--json")) == {
+        "source": str(path),
+        "tracks": [{"id": "anna", "text": sentence}, {"id": "[nobody]", "text": None}],
+    }
+    assert json.loads(run("--json", "--phases", "1"))["tracks"][0]["text"] == "squats"
+    table = run()
+    assert "then squats" in table and "[nobody]" in table and "nothing that can be told" in table
