@@ -58,7 +58,10 @@ def movement_phrases(track: Track) -> tuple[Phrase, ...]:
     """All movements that are found, in the order in which they start; see :func:`describe_movement`."""
     body = Body.of(track)
     kicks, lifts = _feet_lifted(body)
-    whole = [*_floor(body), *_hanging(body), *_jumps(body), *kicks, *_gait(body), *_levels(body), *_turns(body)]
+    gait = _gait(body)
+    # Feet that lift in turn run, even where a sensor sees both off the floor.
+    jumps = [p for p in _jumps(body) if not any(overlap(p, q) >= 0.5 for q in gait if q.way == "in place")]
+    whole = [*_floor(body), *_hanging(body), *jumps, *kicks, *gait, *_levels(body), *_turns(body)]
     whole = _without_explained(whole)
     whole = [p for p in whole if p.verb != "steps" or not _during(p, whole, ("lunges",))]
     legs = [phrase for phrase in [*lifts, *_legs(body)] if not _during(phrase, whole, _NO_LEGS)]
@@ -95,7 +98,7 @@ _NO_ARMS = ("does", "pulls", "lies", "gets", "sits up", "lies back", "sits up an
 
 def _no_arms(phrase: Phrase) -> tuple[str, ...]:
     """Arms swing as one walks and go along as one sits down: only what goes beyond that is worth a word."""
-    small = phrase.size < 0.6 and phrase.times == 1
+    small = (phrase.size < 0.6 and phrase.times == 1) or phrase.verb == "shakes"
     return (*_NO_ARMS, "walks", "runs", "walks or runs", "sits", "stands", "squats", "lunges") if small else _NO_ARMS
 
 
