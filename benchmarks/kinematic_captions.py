@@ -5,7 +5,8 @@
     python benchmarks/kinematic_captions.py ../shared/data --show squat
 
 What counts as naming a class is a pattern per class, written down before any caption of the data was looked at. A hit
-says nothing about what else the sentence claims; "elsewhere" is how often the pattern holds for other classes of the set.
+says nothing about what else the sentence claims; "elsewhere" is how often the pattern holds for the set's other
+classes.
 """
 
 from __future__ import annotations

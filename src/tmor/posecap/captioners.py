@@ -128,7 +128,8 @@ class PictureCaptioner:
             self._loaded = self._load()
         model, processor = self._loaded
         chosen = np.linspace(0, len(clip.frames) - 1, min(self.frames, len(clip.frames))).round().astype(int)
-        inputs = self._inputs(processor, [Image.fromarray(clip.frames[i]) for i in chosen]).to(model.device)
+        inputs = self._inputs(processor, [Image.fromarray(clip.frames[i]) for i in chosen])
+        inputs = inputs.to(model.device, model.dtype)  # of what is no whole number, as pictures are
         with torch.inference_mode():
             # Greedy: the same clip is given the same words.
             out = model.generate(**inputs, max_new_tokens=self.longest, do_sample=False)
@@ -150,12 +151,14 @@ class PictureCaptioner:
         return processor(images=images, text=f"{places}\n{self.prompt}", return_tensors="pt")
 
     def _load(self) -> tuple[Any, Any]:
+        import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         options = {"local_files_only": True, "trust_remote_code": False}
         try:
-            model = AutoModelForImageTextToText.from_pretrained(self._folder, use_safetensors=True, **options)
-            return model.eval(), AutoProcessor.from_pretrained(self._folder, **options)
+            model: Any = AutoModelForImageTextToText.from_pretrained(self._folder, use_safetensors=True, **options)
+            model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+            return model, AutoProcessor.from_pretrained(self._folder, **options)
         except Exception as error:  # whatever a folder from outside may be lacking
             raise TmorError(
                 f"captioner '{self.name}' can't be loaded as an image-text-to-text model: {type(error).__name__}: "
