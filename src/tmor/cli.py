@@ -479,6 +479,31 @@ def _stopping_by_ctrl_c(stop: Callable[[], None]) -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, usual)
 
 
+@app.command(rich_help_panel="Data")
+def describe(
+    file: Annotated[Path, typer.Argument(help="A pose file (or a folder of OpenPose files).")],
+    phases: Annotated[int, typer.Option(help="At most so many movements after one another.", min=1)] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the movement of each person in a pose file into words, by rules: which limb moves where, how often."""
+    from tmor.posecap.captioners import Clip, KinematicCaptioner
+    from tmor.skeleton.formats import read_tracks
+
+    captioner = KinematicCaptioner(phases=phases)
+    tracks = read_tracks(file)
+    texts = [next(iter(captioner(Clip(track=track))), None) for track in tracks]
+    if as_json:
+        rows = [{"id": track.id, "text": text} for track, text in zip(tracks, texts, strict=True)]
+        print(json.dumps({"source": str(file), "tracks": rows}, ensure_ascii=False))
+        return
+    table = Table("person", "movement")
+    for n, (track, text) in enumerate(zip(tracks[:_MOST_ROWS], texts, strict=False)):
+        table.add_row(_plain(track.id or str(n)), text or "[dim]nothing that can be told[/dim]")
+    out.print(table)
+    if len(tracks) > _MOST_ROWS:
+        out.print(f"and {len(tracks) - _MOST_ROWS} more; --json prints them all")
+
+
 @app.command(rich_help_panel="Learn")
 def pretrain(
     config: Annotated[Path, typer.Argument(help="The run's TOML file.")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 
@@ -42,14 +43,17 @@ def plain_label(label: str) -> str:
     return " ".join(re.sub(r"[_.]", " ", label).split()).lower()
 
 
-def describe(label: str) -> tuple[str, ...]:
+def describe(label: str, own: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
     """Texts of a label: the label itself as words, then descriptions of its movement where we have written some.
 
     Known labels get eight: two short phrases, two of the whole body, one of the arms, one of legs and trunk, one of the
     phases, one of the purpose with the most telling cue; or five, that say the same more briefly.
+
+    Args:
+        own: further descriptions by plain label, which come last.
     """
     words = plain_label(label)
-    return (words, *_descriptions().get(words, ()))
+    return tuple(dict.fromkeys((words, *_descriptions().get(words, ()), *(own or {}).get(words, ()))))
 
 
 def mirror_text(text: str) -> str:
