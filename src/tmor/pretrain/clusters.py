@@ -6,7 +6,7 @@ databases with noise", KDD 1996; the numbering of clusters and the tie rules are
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ _TRIES = 12
 _QUERIES = 2048  # k-distances are taken at this many points at most, each against all points
 _NUMBERS = 1 << 22  # held at once where work is not cut into square tiles
 _KEPT_PAIRS = 1 << 24  # neighbour pairs, of two int32, kept from the first pass; the other tiles are searched again
+_EXACT_UP_TO = 200_000  # rows, a minute on one core; all pairs of a million take twenty-five times as long
+_PROBES = 16  # cells beyond a point's own in which its neighbours are looked for where there are more rows
 _NUDGE = 1 + 1e-6  # above a k-distance by more than float32 rounding of eps, so that its own point is core there
 
 
@@ -34,11 +36,17 @@ class Clustering:
         labels: (n,) int64, 0 ... count - 1, or -1 for noise.
         eps: the radius that ``labels`` came from; the one first asked for when no radius could be used.
         moves: each move of eps by the collapse guard, in words; empty if there was none.
+        exact: False: some pairs of neighbours may have been missed (``cluster`` says when).
     """
 
     labels: Tensor
     eps: float
     moves: tuple[str, ...] = ()
+    exact: bool = True
+
+    def cpu(self) -> "Clustering":
+        """The same with its labels in the processor's memory."""
+        return replace(self, labels=self.labels.cpu())
 
     @property
     def count(self) -> int:
@@ -70,14 +78,14 @@ def dbscan(x: Tensor | np.ndarray, *, eps: float, min_samples: int, block: int |
     but it expands the square, and may therefore differ from us, and from the truth, on pairs within float64 rounding
     of eps. (Its k-d tree does not round eps.)
 
-    Time is O(n^2 d). Memory is O(n d + block^2) and at most 128 MB of neighbour pairs, also when all points are
-    neighbours of each other.
+    Time is O(n^2 d) at worst, less where the points lie in clusters (``neighbours.py``). Memory is O(n d + block^2) and
+    at most 128 MB of neighbour pairs, also when all points are neighbours of each other.
 
     Args:
         x: (n, d) points, finite; n may be 0.
         eps: neighbourhood radius, inclusive; > 0.
         min_samples: neighbours, the point itself included, that make a core point; >= 1.
-        block: side of the square tiles that are searched at a time; by default it suits the device.
+        block: most rows and columns that are searched at a time; by default it suits the device.
 
     Returns:
         (n,) int64 cluster numbers from 0, -1 = noise.
@@ -126,6 +134,11 @@ def cluster(x: Tensor | np.ndarray, *, eps: float | None, min_samples: int) -> C
     to be too small and the smallest known to be too large, at most 12 times. If no radius will do, every sample
     becomes its own cluster (all labels -1). Each move, and that last resort, is told in ``moves``.
 
+    Up to 200,000 points the labels are exact. Beyond, a point's neighbours are looked for in its own k-means cell (some
+    250 points; 4,096 cells at most) and in the 16 nearest other ones; pairs farther apart in that sense are missed,
+    which can split a cluster or lose points to noise, never merge clusters. ``exact`` is False where a cell was
+    left out that the triangle inequality would not have excluded.
+
     Args:
         x: (n, d) points, finite; n may be 0.
         eps: neighbourhood radius > 0, or None for ``choose_eps``.
@@ -137,12 +150,18 @@ def cluster(x: Tensor | np.ndarray, *, eps: float | None, min_samples: int) -> C
     points = _points(x)
     _check(1.0 if eps is None else eps, min_samples)
     asked = choose_eps(points, min_samples=min_samples) if eps is None else float(eps)
-    found = Clustering(dbscan(points, eps=asked, min_samples=min_samples), asked)
+
+    def attempt(radius: float) -> Clustering:
+        probes = None if len(points) <= _EXACT_UP_TO else _PROBES
+        labels, exact = _dbscan(points, radius, min_samples, None, probes)
+        return Clustering(labels, radius, tuple(moves), exact)
+
+    moves: list[str] = []
+    found = attempt(asked)
     fault = _fault(found)
     if fault is None:
         return found
 
-    moves: list[str] = []
     hopeless = _hopeless(points, min_samples)
     if hopeless is None:
         curve = _k_distance_curve(points, min_samples)
@@ -156,7 +175,7 @@ def cluster(x: Tensor | np.ndarray, *, eps: float | None, min_samples: int) -> C
             if not too_small < radius < too_large:  # the bracket is down to rounding
                 break
             moves.append(f"eps {found.eps:.6g} -> {radius:.6g}: {fault}")
-            found = Clustering(dbscan(points, eps=radius, min_samples=min_samples), radius, tuple(moves))
+            found = attempt(radius)
             fault = _fault(found)
             if fault is None:
                 return found
@@ -269,8 +288,8 @@ def _count_neighbours(search: Neighbours) -> tuple[Tensor, _Pairs]:
 
 def _core_clusters(search: Neighbours, pairs: _Pairs, core: Tensor) -> Tensor:
     """(c,) int64: connected components of the core points, numbered by the first of their points."""
-    n = count = len(core)
-    component = np.arange(n)
+    count, edges = len(core), 0
+    component = np.arange(count)
     is_core = core.cpu().numpy()
     waiting: list[tuple[np.ndarray, np.ndarray]] = []
     for tile in search.tiles():
@@ -282,9 +301,10 @@ def _core_clusters(search: Neighbours, pairs: _Pairs, core: Tensor) -> Tensor:
         a, b = (component[index.cpu().numpy()] for index in _tile(search, pairs, tile, core, core))
         news = a != b
         waiting.append((a[news], b[news]))
-        if sum(len(ends) for ends, _ in waiting) > _NUMBERS // 8:
+        edges += len(waiting[-1][0])
+        if edges > _NUMBERS // 8:
             component, count = _merge(component, count, waiting)
-            waiting = []
+            waiting, edges = [], 0
     component, count = _merge(component, count, waiting)
     rank = search.order.cpu().numpy()[is_core]  # the places that the core points had before they were sorted
     component = component[is_core]
