@@ -8,6 +8,7 @@ started.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,7 +113,7 @@ class Ranks:
             added = torch.cat(statistics) - keep ** (parts.stop - parts.start) * before
             after = keep**of * before + self.total(added * keep ** (of - parts.stop))
             for statistic, value in zip(statistics, after.split([len(s) for s in statistics]), strict=True):
-                statistic.copy_(value)
+                statistic.data.copy_(value)  # unseen by autograd, which would take it for a change of saved inputs
             for norm in norms:
                 if norm.num_batches_tracked is not None:
                     norm.num_batches_tracked += of - (parts.stop - parts.start)
@@ -179,6 +180,8 @@ def start(device: Literal["cpu", "cuda"] | None = None, *, devices: int = 1, nod
         raise TmorError(
             "training with several processes needs lightning-fabric; pip install 'tmor[distributed]'"
         ) from None
+    for name in ("distributed", "rank_zero"):  # which greet at the start
+        logging.getLogger(f"lightning_fabric.utilities.{name}").setLevel(logging.WARNING)
     fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy=DDPStrategy(timeout=_PATIENCE))
     try:
         fabric.launch()
