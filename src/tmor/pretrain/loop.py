@@ -85,6 +85,9 @@ def pretrain(
         TmorError: ``out`` already holds a run (or with ``resume``: one of another config), data are missing or invalid.
     """
     clips, text_rows, text_alike, state = ranks.together(lambda: _prepare(config, data, out, resume, ranks))
+    found = len(clips), state.step
+    first = ranks.told(lambda: found)
+    ranks.together(lambda: _check_alike(found, first))
     total = config.self_epochs + config.text_epochs
     while state.epoch < total:
         started = time.monotonic()
@@ -120,6 +123,15 @@ def _prepare(
     if resume and (out / "state.safetensors").exists():
         _restore(state, out / "state.safetensors")
     return clips, text_rows, text_alike, state
+
+
+def _check_alike(found: tuple[int, int], first: tuple[int, int]) -> None:
+    """Raise a TmorError where this rank has other clips, or another state, than the first one."""
+    if found != first:
+        raise TmorError(
+            f"{found[0]} clips and a state at step {found[1]}, where the first rank has {first[0]} and {first[1]}; "
+            "expected the same data and run folder on all machines"
+        )
 
 
 def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:

@@ -103,10 +103,9 @@ class Ranks:
             yield
             return
         norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-        statistics = [s for norm in norms for s in (norm.running_mean, norm.running_var) if s is not None]
-        keep = torch.cat(
-            [torch.full_like(s, 1 - (norm.momentum or 0.0)) for norm in norms for s in (norm.running_mean,) * 2]  # pyright: ignore
-        )
+        of_norm = [(n, s) for n in norms for s in (n.running_mean, n.running_var) if s is not None]
+        statistics = [s for _, s in of_norm]
+        keep = torch.cat([torch.full_like(s, 1 - (n.momentum or 0.0)) for n, s in of_norm])
         before = torch.cat(statistics)
         yield
         with torch.no_grad():
@@ -175,7 +174,7 @@ def start(device: Literal["cpu", "cuda"] | None = None, *, devices: int = 1, nod
         return Ranks(device=torch.device(kind))
     try:
         from lightning_fabric import Fabric
-        from lightning_fabric.strategies import DDPStrategy
+        from lightning_fabric.strategies.ddp import DDPStrategy
     except ImportError:
         raise TmorError(
             "training with several processes needs lightning-fabric; pip install 'tmor[distributed]'"
@@ -187,4 +186,6 @@ def start(device: Literal["cpu", "cuda"] | None = None, *, devices: int = 1, nod
         fabric.launch()
     except ValueError as error:  # SLURM's or torchrun's numbers are others
         raise TmorError(f"{devices} devices on {nodes} nodes: {error}") from error
+    if fabric.global_rank:
+        logging.getLogger("tmor").setLevel(logging.ERROR)
     return Ranks(fabric.global_rank, fabric.world_size, fabric.device)
