@@ -135,7 +135,7 @@ def cluster(x: Tensor | np.ndarray, *, eps: float | None, min_samples: int) -> C
     becomes its own cluster (all labels -1). Each move, and that last resort, is told in ``moves``.
 
     Up to 200,000 points the labels are exact. Beyond, a point's neighbours are looked for in its own k-means cell (some
-    250 points; 4,096 cells at most) and in the 16 nearest other ones; pairs farther apart in that sense are missed,
+    250 points; 1,024 cells at most) and in the 16 nearest other ones; pairs farther apart in that sense are missed,
     which can split a cluster or lose points to noise, never merge clusters. ``exact`` is False where a cell was
     left out that the triangle inequality would not have excluded.
 
@@ -365,18 +365,18 @@ def _k_distance_curve(x: Tensor, min_samples: int) -> np.ndarray:
         queries = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:_QUERIES]
     queries = queries.to(x.device)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        points = x.double()
-        points = points - points.mean(0)
-        half = points.square().sum(1) / 2
-        distances = []
+        points = x.double() - x.double().mean(0)
+        half = torch.linalg.vector_norm(points, dim=1).square_() / 2
+        # One tensor: small ones that stay between big ones that go would scatter the heap over gigabytes.
+        curve = torch.empty(len(queries), dtype=torch.float64, device=x.device)
         for part in spans(len(queries), max(1, _NUMBERS // n)):
             index = queries[part]
             # to rank the neighbours of one point its own norm is not needed
             kth = torch.addmm(half, points[index], points.T, alpha=-1).topk(k, largest=False).indices[:, -1]
             # the distance itself from the differences, so that equal points are at zero
-            distances.append((x[index].double() - x[kth].double()).norm(dim=1))
-        curve = torch.cat(distances).sort().values.cpu().numpy()
-    return curve[curve > 0] * _NUDGE
+            curve[part] = (x[index].double() - x[kth].double()).norm(dim=1)
+        distances = curve.sort().values.cpu().numpy()
+    return distances[distances > 0] * _NUDGE
 
 
 def _knee(curve: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 _NUMBERS = 1 << 22  # held at once where work is not cut into tiles
 _DIRECTIONS = 30  # of the first product, which has two columns more
-_MOST_CELLS = 4096
+_MOST_CELLS = 1024
 _SAMPLE = 64  # points per cell that k-means learns from
 _ROUNDS = 5  # of k-means
 _TOGETHER = 16  # cells whose distances to all points are computed at once
@@ -110,7 +110,7 @@ class Neighbours:
     @cached_property
     def exact(self) -> bool:
         """Whether no pair can have been missed."""
-        return self._probes is None or bool((self._reach[0] == 0).all())
+        return self._probes is None or self._nearest_wanted[1]
 
     def tiles(self) -> Iterator[Tile]:
         """Every pair of points that can be near is in one tile (with ``probes``: those that are to be compared)."""
@@ -165,11 +165,12 @@ class Neighbours:
         starts = [0, *ends[:-1]]
         for group in spans(len(starts), _TOGETHER):
             before = starts[group.stop - 1]
-            wanted = self._wanted(slice(0, before), group)
-            if self._probes is not None:
-                wanted &= self._to_centres(slice(0, before), group) <= self._reach[1][:before, None]
+            wanted = self._wanted(slice(0, before), group) if self._probes is None else None
             for cell in range(group.start, group.stop):
-                rows = wanted[: starts[cell], cell - group.start].nonzero().flatten()
+                if wanted is None:
+                    rows = self._nearest_wanted[0][cell]
+                else:
+                    rows = wanted[: starts[cell], cell - group.start].nonzero().flatten()
                 for cols in spans(ends[cell] - starts[cell], self._block):
                     cols = slice(starts[cell] + cols.start, starts[cell] + cols.stop)
                     own = torch.arange(starts[cell], cols.start, device=rows.device)
@@ -228,19 +229,21 @@ class Neighbours:
         return (torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist") * (1 + 1e-6)).float()
 
     @cached_property
-    def _reach(self) -> tuple[Tensor, Tensor]:
-        """(n,) int64 cells that each point should look into and does not, and (n,) squared distance up to which its
-        ``probes`` nearest go."""
+    def _nearest_wanted(self) -> tuple[tuple[Tensor, ...], bool]:
+        """For each cell the points that look into it, each looking into its ``probes`` nearest wanted ones at most; and
+        whether that is all that they want."""
         assert self._probes is not None
-        cut = torch.zeros(len(self), dtype=torch.int64, device=self._x.device)
-        reach = torch.full((len(self),), math.inf, device=self._x.device)
-        every = slice(0, len(self._centres))
+        chosen = torch.full((len(self), self._probes), -1, dtype=torch.int32, device=self._x.device)
+        complete, every = True, slice(0, len(self._centres))
         for rows in spans(len(self), max(1, _NUMBERS // len(self._centres))):
             wanted = self._wanted(rows, every)
             squared = self._to_centres(rows, every).masked_fill_(~wanted, math.inf)
-            reach[rows] = squared.topk(self._probes, largest=False).values[:, -1]
-            cut[rows] = (wanted.sum(1) - self._probes).clamp(min=0)
-        return cut, reach
+            distance, cell = squared.topk(self._probes, largest=False)
+            chosen[rows] = torch.where(distance < math.inf, cell, -1).int()
+            complete = complete and int(wanted.sum(1).max()) <= self._probes
+        cell, place = chosen.flatten().sort(stable=True)
+        counts = torch.bincount(cell + 1, minlength=len(self._centres) + 1).tolist()
+        return place.div(self._probes, rounding_mode="floor").split(counts)[1:], complete
 
     # --- distances
 
@@ -311,8 +314,11 @@ def _cells(y: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def _nearest(y: Tensor, centres: Tensor) -> Tensor:
     half = centres.square().sum(1) / 2
-    parts = spans(len(y), max(1, _NUMBERS // len(centres)))
-    return torch.cat([torch.addmm(half, y[part], centres.T, alpha=-1).argmin(1) for part in parts])
+    nearest = torch.empty(len(y), dtype=torch.int64, device=y.device)
+    # Into one tensor: small ones that stay between big ones that go would scatter the heap over gigabytes.
+    for part in spans(len(y), max(1, _NUMBERS // len(centres))):
+        nearest[part] = torch.addmm(half, y[part], centres.T, alpha=-1).argmin(1)
+    return nearest
 
 
 def _lifted(y: Tensor) -> tuple[Tensor, Tensor]:
