@@ -65,6 +65,13 @@ PartOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Of everything random.")]
 
 
+class Device(StrEnum):
+    """What pre-training computes on."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 class Part(StrEnum):
     """What an ablation can leave out of pre-training."""
 
@@ -515,12 +522,16 @@ def pretrain(
     seed: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
     size: Annotated[str | None, typer.Option(help="Instead of the config's: base or small.")] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads; with 1 a run repeats bit by bit.")] = None,
+    device: Annotated[Device | None, typer.Option(help="cuda if there is one, when not given.")] = None,
+    devices: Annotated[int, typer.Option(help="Processes that train together, on each machine.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines that train together.")] = 1,
 ) -> None:
     """Train a model from skeletons, with their videos and texts where they have them; writes a run folder."""
     import torch
 
     from tmor.config import pretrain_config, read_pretrain_config
     from tmor.pretrain.loop import pretrain as run
+    from tmor.pretrain.ranks import start
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -539,8 +550,10 @@ def pretrain(
     if any(value is not None for value in changed.values()):
         values = settings.as_dict() | {key: value for key, value in changed.items() if value is not None}
         settings = pretrain_config(values, source="command line")
+    ranks = start(None if device is None else device.value, devices=devices, nodes=nodes)
+    err.quiet = not ranks.first
     with _progress("preparing the data") as progress:
-        run(settings, data=data, out=output, resume=resume, progress=progress)
+        run(settings, data=data, out=output, resume=resume, ranks=ranks, progress=progress)
     err.print(f"wrote {output / 'model.safetensors'}")
 
 

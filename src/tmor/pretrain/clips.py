@@ -97,9 +97,19 @@ class Clips:
         )
 
     def augmented(
-        self, ids: Tensor, mirrored: Tensor, *, frames: int, settings: Augmentation, generator: torch.Generator
+        self,
+        ids: Tensor,
+        mirrored: Tensor,
+        *,
+        frames: int,
+        settings: Augmentation,
+        generator: torch.Generator,
+        share: slice = slice(None),
     ) -> Tensor:
-        """A random view of each clip, of its mirror image where ``mirrored``: (b, frames, 17, 2) body-relative."""
+        """A random view of each clip, of its mirror image where ``mirrored``: (b, frames, 17, 2) body-relative.
+
+        With ``share`` those of the batch's clips alone, the same as without, and the same numbers are drawn.
+        """
         positions = crop_positions(
             self.lengths[ids],
             frames=frames,
@@ -107,8 +117,8 @@ class Clips:
             shortest=settings.shortest_crop,
             generator=generator,
         )
-        x = self._gather(ids, positions)
-        return augment(x, is_3d=self.is_3d[ids], mirrored=mirrored, settings=settings, generator=generator)
+        x = self._gather(ids[share], positions[share])
+        return augment(x, is_3d=self.is_3d[ids], mirrored=mirrored, settings=settings, generator=generator, share=share)
 
     def held(
         self, ids: Tensor, mirrored: Tensor, *, frames: int, settings: Augmentation, generator: torch.Generator

@@ -5,10 +5,8 @@ databases with noise", KDD 1996; the numbering of clusters and the tie rules are
 """
 
 import math
-import sys
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,12 +15,16 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
+from tmor.pretrain.neighbours import Neighbours, Tile, spans
+
 _MOST_IN_ONE = 0.5  # a cluster with a larger share of the samples counts as collapse
 _MOST_NOISE = 0.9  # a larger share of noise counts as no clustering
 _TRIES = 12
 _QUERIES = 2048  # k-distances are taken at this many points at most, each against all points
 _NUMBERS = 1 << 22  # held at once where work is not cut into square tiles
 _KEPT_PAIRS = 1 << 24  # neighbour pairs, of two int32, kept from the first pass; the other tiles are searched again
+_EXACT_UP_TO = 200_000  # rows, a minute on one core; all pairs of a million take twenty-five times as long
+_PROBES = 16  # cells beyond a point's own in which its neighbours are looked for where there are more rows
 _NUDGE = 1 + 1e-6  # above a k-distance by more than float32 rounding of eps, so that its own point is core there
 
 
@@ -34,11 +36,17 @@ class Clustering:
         labels: (n,) int64, 0 ... count - 1, or -1 for noise.
         eps: the radius that ``labels`` came from; the one first asked for when no radius could be used.
         moves: each move of eps by the collapse guard, in words; empty if there was none.
+        exact: False: some pairs of neighbours may have been missed (``cluster`` says when).
     """
 
     labels: Tensor
     eps: float
     moves: tuple[str, ...] = ()
+    exact: bool = True
+
+    def cpu(self) -> "Clustering":
+        """The same with its labels in the processor's memory."""
+        return replace(self, labels=self.labels.cpu())
 
     @property
     def count(self) -> int:
@@ -70,14 +78,14 @@ def dbscan(x: Tensor | np.ndarray, *, eps: float, min_samples: int, block: int |
     but it expands the square, and may therefore differ from us, and from the truth, on pairs within float64 rounding
     of eps. (Its k-d tree does not round eps.)
 
-    Time is O(n^2 d). Memory is O(n d + block^2) and at most 128 MB of neighbour pairs, also when all points are
-    neighbours of each other.
+    Time is O(n^2 d) at worst, less where the points lie in clusters (``neighbours.py``). Memory is O(n d + block^2) and
+    at most 128 MB of neighbour pairs, also when all points are neighbours of each other.
 
     Args:
         x: (n, d) points, finite; n may be 0.
         eps: neighbourhood radius, inclusive; > 0.
         min_samples: neighbours, the point itself included, that make a core point; >= 1.
-        block: side of the square tiles that are searched at a time; by default it suits the device.
+        block: most rows and columns that are searched at a time; by default it suits the device.
 
     Returns:
         (n,) int64 cluster numbers from 0, -1 = noise.
@@ -87,21 +95,9 @@ def dbscan(x: Tensor | np.ndarray, *, eps: float, min_samples: int, block: int |
     """
     points = _points(x)
     _check(eps, min_samples)
-    if block is None:
-        block = 1024 if points.device.type == "cpu" else 2048
-    if block < 1:
+    if block is not None and block < 1:
         raise ValueError(f"block is {block}; expected at least 1")
-    labels = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
-    # autocast would turn the products to 16 bits, which no error bound of ours covers
-    with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
-        search = _search(points, eps, block)
-        neighbours, kept = _count_neighbours(search, block)
-        core = neighbours >= min_samples
-        if core.any():
-            labels[core] = _core_clusters(search, kept, core, block)
-            border = ~core & (neighbours > 1)  # a point that only has itself is within reach of no core point
-            if border.any():
-                _join_borders(search, kept, core, border, labels, block)
+    labels, _ = _dbscan(points, eps, min_samples, block, None)
     return labels if not isinstance(x, Tensor) else labels.to(x.device)
 
 
@@ -138,6 +134,11 @@ def cluster(x: Tensor | np.ndarray, *, eps: float | None, min_samples: int) -> C
     to be too small and the smallest known to be too large, at most 12 times. If no radius will do, every sample
     becomes its own cluster (all labels -1). Each move, and that last resort, is told in ``moves``.
 
+    Up to 200,000 points the labels are exact. Beyond, a point's neighbours are looked for in its own k-means cell (some
+    250 points; 1,024 cells at most) and in the 16 nearest other ones; pairs farther apart in that sense are missed,
+    which can split a cluster or lose points to noise, never merge clusters. ``exact`` is False where a cell was
+    left out that the triangle inequality would not have excluded.
+
     Args:
         x: (n, d) points, finite; n may be 0.
         eps: neighbourhood radius > 0, or None for ``choose_eps``.
@@ -149,12 +150,18 @@ def cluster(x: Tensor | np.ndarray, *, eps: float | None, min_samples: int) -> C
     points = _points(x)
     _check(1.0 if eps is None else eps, min_samples)
     asked = choose_eps(points, min_samples=min_samples) if eps is None else float(eps)
-    found = Clustering(dbscan(points, eps=asked, min_samples=min_samples), asked)
+
+    def attempt(radius: float) -> Clustering:
+        probes = None if len(points) <= _EXACT_UP_TO else _PROBES
+        labels, exact = _dbscan(points, radius, min_samples, None, probes)
+        return Clustering(labels, radius, tuple(moves), exact)
+
+    moves: list[str] = []
+    found = attempt(asked)
     fault = _fault(found)
     if fault is None:
         return found
 
-    moves: list[str] = []
     hopeless = _hopeless(points, min_samples)
     if hopeless is None:
         curve = _k_distance_curve(points, min_samples)
@@ -168,7 +175,7 @@ def cluster(x: Tensor | np.ndarray, *, eps: float | None, min_samples: int) -> C
             if not too_small < radius < too_large:  # the bracket is down to rounding
                 break
             moves.append(f"eps {found.eps:.6g} -> {radius:.6g}: {fault}")
-            found = Clustering(dbscan(points, eps=radius, min_samples=min_samples), radius, tuple(moves))
+            found = attempt(radius)
             fault = _fault(found)
             if fault is None:
                 return found
@@ -217,175 +224,94 @@ def diagnostics(
     return numbers
 
 
-# --- radius search ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Search:
-    """All that it takes to say which of n points are within eps of each other.
-
-    ``lifted`` rows are (y, -|y|^2 / 2, 1) with y = (x - centre) / sqrt(limit), float32, so that a row times another
-    with its last two columns swapped is -|y - y'|^2 / 2, to be compared with -1/2. Centring keeps the rounding of that
-    product relative to the spread of the points, so that collapsed embeddings are told apart too.
-    """
-
-    x: Tensor  # (n, d), as given
-    limit: float  # eps^2, as it is compared
-    centre: Tensor  # (d,) float64
-    lifted: Tensor  # (n, d + 2) float32
-    squared: Tensor  # (n,) float64, |y|^2
-    first: torch.dtype  # of the first product; float64 where float32 products are less than that
-
-    def near(self, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Where the squared differences, in float64, sum up to at most ``limit``.
-
-        Args:
-            rows: (r,) int64 indices of points, at least one.
-            cols: (c,) int64 indices of points, at least one.
-
-        Returns:
-            (r, c) bool; and where few pairs are near, as mostly, their (p,) int64 places in the flattened mask.
-        """
-        reach = float(self.squared[rows].max() + self.squared[cols].max())
-        slack = self._slack(torch.float32, reach)
-        settled = False
-        if self.first == torch.float32 and slack < 0.25:
-            near, places, unsure = _split(self.lifted[rows], self.lifted[cols], slack)
-            settled = len(unsure) * 64 <= len(rows) * len(cols)
-        if not settled:
-            slack = self._slack(torch.float64, reach)
-            near, places, unsure = _split(self._lift64(rows), self._lift64(cols), slack)
-        if len(unsure):
-            i = unsure.div(len(cols), rounding_mode="floor")
-            near.view(-1)[unsure] = self._exact(rows[i], cols[unsure - i * len(cols)])
-            places = None if places is None else places[near.view(-1)[places]]
-        return near, places
-
-    def _slack(self, kind: torch.dtype, reach: float) -> float:
-        # Standard bound of an inner product (Higham 2002, section 3.1): (terms + roundings of the terms) * unit
-        # roundoff * sum of |products|, the sum being at most |y|^2 + |y'|^2; then the rounding of the exact rule.
-        terms = self.x.shape[1] + 16
-        return terms * (torch.finfo(kind).eps * reach / 2 + torch.finfo(torch.float64).eps) + 1e-30
-
-    def _lift64(self, index: Tensor) -> Tensor:
-        return _lift((self.x[index].double() - self.centre) / math.sqrt(self.limit))[0]
-
-    def _exact(self, i: Tensor, j: Tensor) -> Tensor:
-        answer = torch.empty(len(i), dtype=torch.bool, device=i.device)
-        for part in _spans(len(i), max(1, _NUMBERS // self.x.shape[1])):
-            difference = self.x[i[part]].double() - self.x[j[part]].double()
-            # a running sum, as scikit-learn's k-d tree adds up: a tie must fall to the same side
-            answer[part] = difference.square_().cumsum(1)[:, -1] <= self.limit
-        return answer
-
-
-def _split(left: Tensor, right: Tensor, slack: float) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Where the product of lifted rows is at least -1/2 - ``slack``, and where of these it is below -1/2 + ``slack``.
-
-    Returns:
-        (r, c) bool; its (p,) int64 places in the flattened mask, unless they are many; (u,) those of the latter.
-    """
-    width = right.shape[1] - 2
-    product = left @ torch.cat([right[:, :width], right[:, width + 1 :], right[:, width : width + 1]], 1).T
-    near = (product < -0.5 - slack).logical_not_()  # not ">=": NaN, of an overflow, needs a closer look
-    if near.count_nonzero() * 8 <= near.numel():
-        places = near.view(-1).nonzero().flatten()
-        return near, places, places[(product.view(-1)[places] >= slack - 0.5).logical_not_()]
-    return near, None, (product >= slack - 0.5).logical_xor_(near).view(-1).nonzero().flatten()
-
-
-def _search(x: Tensor, eps: float, block: int) -> _Search:
-    n, d = x.shape
-    limit = _limit(eps, x.dtype)
-    centre = torch.zeros(d, dtype=torch.float64, device=x.device)
-    for part in _spans(n, block):
-        centre += x[part].double().sum(0) / n
-    lifted = torch.empty(n, d + 2, dtype=torch.float32, device=x.device)
-    squared = torch.empty(n, dtype=torch.float64, device=x.device)
-    for part in _spans(n, block):
-        lifted[part], squared[part] = _lift((x[part].double() - centre) / math.sqrt(limit))
-    return _Search(x, limit, centre, lifted, squared, _first_kind(x.device))
-
-
-def _lift(y: Tensor) -> tuple[Tensor, Tensor]:
-    squared = y.square().sum(1)
-    return torch.cat([y, -squared[:, None] / 2, torch.ones_like(squared)[:, None]], 1), squared
-
-
-def _limit(eps: float, kind: torch.dtype) -> float:
-    """eps^2, rounded as scikit-learn rounds it, where that does not under- or overflow."""
-    if kind == torch.float32 and 1e-18 < eps < 1e18:
-        return float(np.float32(eps) * np.float32(eps))
-    return min(max(eps * eps, sys.float_info.min), sys.float_info.max)
-
-
-def _first_kind(device: torch.device) -> torch.dtype:
-    """float32, unless the user lets torch compute its products with fewer bits (TF32, bfloat16)."""
-    full = torch.get_float32_matmul_precision() == "highest"
-    if device.type == "cuda":
-        full = full and not torch.backends.cuda.matmul.allow_tf32
-    return torch.float32 if full else torch.float64
-
-
 # --- the three passes ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """Neighbour pairs of some tiles. One buffer: many small ones between the big ones of a tile scatter the heap."""
+@dataclass
+class _Pairs:
+    """What the first pass found. One buffer: many small ones between the big ones of a tile scatter the heap."""
 
-    pairs: Tensor  # (2, room) int32; its pages cost nothing until they are written
-    tiles: dict[tuple[int, int], slice]  # by first row and first column, where in the buffer
+    buffer: Tensor  # (2, room) int32; its pages cost nothing until they are written
+    kept: dict[int, slice]  # by number of the tile, where in the buffer
+    more: set[int]  # the tiles with pairs for which there was no room
 
 
-def _count_neighbours(search: _Search, block: int) -> tuple[Tensor, _Kept]:
+def _dbscan(points: Tensor, eps: float, min_samples: int, block: int | None, probes: int | None) -> tuple[Tensor, bool]:
+    """The labels, and whether they are exact."""
+    if block is None:
+        block = 1024 if points.device.type == "cpu" else 4096
+    labels = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
+    # autocast would turn the products to 16 bits, which no error bound of ours covers
+    with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
+        search = Neighbours(points, eps=eps, block=block, probes=probes)
+        neighbours, pairs = _count_neighbours(search)
+        core = neighbours >= min_samples
+        if core.any():
+            labels[core] = _core_clusters(search, pairs, core)
+            border = ~core & (neighbours > 1)  # a point that only has itself is within reach of no core point
+            if border.any():
+                _join_borders(search, pairs, core, border, labels)
+    in_order = torch.empty_like(labels)
+    in_order[search.order] = labels
+    return in_order, search.exact
+
+
+def _count_neighbours(search: Neighbours) -> tuple[Tensor, _Pairs]:
     """(n,) int64: points within eps of each, itself included; and the pairs of sparse tiles, as room allows."""
-    n, device = len(search.x), search.x.device
+    n, device = len(search), search.order.device
     counts = torch.zeros(n, dtype=torch.int64, device=device)
-    every = torch.arange(n, device=device)
-    kept = _Kept(torch.empty(2, min(_KEPT_PAIRS, n * n), dtype=torch.int32, device=device), {})
+    pairs = _Pairs(torch.empty(2, min(_KEPT_PAIRS, n * n), dtype=torch.int32, device=device), {}, set())
     used = 0
-    for rows, cols in _upper_tiles(n, block):
-        near, places = search.near(every[rows], every[cols])
-        if places is None:
-            by_row, by_col = (near.view(torch.uint8).sum(dim, dtype=torch.int32) for dim in (1, 0))
+    for tile in search.tiles():
+        near = search.near(tile.rows, tile.cols)
+        if near.places is None:
+            by_row, by_col = (near.mask.view(torch.uint8).sum(dim, dtype=torch.int32) for dim in (1, 0))
+            pairs.more.add(tile.number)
+        elif len(near.places):
+            i, j = near.pairs(tile.cols)
+            row = near.places.div(near.mask.shape[1], rounding_mode="floor")
+            by_row = torch.bincount(row, minlength=len(near.rows))
+            by_col = torch.bincount(j - tile.cols.start, minlength=near.mask.shape[1])
+            here = slice(used, used + len(i))
+            if here.stop <= pairs.buffer.shape[1]:
+                pairs.buffer[0, here], pairs.buffer[1, here] = i, j
+                pairs.kept[tile.number], used = here, here.stop
+            else:
+                pairs.more.add(tile.number)
         else:
-            i = places.div(near.shape[1], rounding_mode="floor")
-            j = places - i * near.shape[1]
-            by_row, by_col = (torch.bincount(k, minlength=m) for k, m in zip((i, j), near.shape, strict=True))
-            here = slice(used, used + len(places))
-            if here.stop <= kept.pairs.shape[1]:
-                kept.pairs[0, here] = i + rows.start
-                kept.pairs[1, here] = j + cols.start
-                kept.tiles[rows.start, cols.start] = here
-                used = here.stop
-        counts[rows] += by_row
-        if rows != cols:
-            counts[cols] += by_col
-    return counts, kept
+            continue
+        counts[near.rows] += by_row
+        if not tile.same:
+            counts[tile.cols] += by_col
+    return counts, pairs
 
 
-def _core_clusters(search: _Search, kept: _Kept, core: Tensor, block: int) -> Tensor:
-    """(c,) int64: connected components of the core points, numbered by first appearance."""
-    n = count = len(core)
-    component = np.arange(n)
+def _core_clusters(search: Neighbours, pairs: _Pairs, core: Tensor) -> Tensor:
+    """(c,) int64: connected components of the core points, numbered by the first of their points."""
+    count, edges = len(core), 0
+    component = np.arange(count)
     is_core = core.cpu().numpy()
     waiting: list[tuple[np.ndarray, np.ndarray]] = []
-    for rows, cols in _upper_tiles(n, block):
-        if (rows.start, cols.start) not in kept.tiles:
-            seen = np.concatenate([component[part][is_core[part]] for part in (rows, cols)])
+    for tile in search.tiles():
+        if tile.number in pairs.more:
+            ends = (tile.rows.cpu().numpy(), tile.cols)
+            seen = np.concatenate([component[part][is_core[part]] for part in ends])
             if not len(seen) or (seen == seen[0]).all():
                 continue  # all connected already: this makes a collapsed set cheap
-        a, b = (component[index.cpu().numpy()] for index in _tile(search, kept, rows, cols, core, core))
+        a, b = (component[index.cpu().numpy()] for index in _tile(search, pairs, tile, core, core))
         news = a != b
         waiting.append((a[news], b[news]))
-        if sum(len(ends) for ends, _ in waiting) > _NUMBERS // 8:
+        edges += len(waiting[-1][0])
+        if edges > _NUMBERS // 8:
             component, count = _merge(component, count, waiting)
-            waiting = []
+            waiting, edges = [], 0
     component, count = _merge(component, count, waiting)
-    _, first, component = np.unique(component[is_core], return_index=True, return_inverse=True)
-    number = np.empty(len(first), dtype=np.int64)
-    number[np.argsort(first)] = np.arange(len(first))
+    rank = search.order.cpu().numpy()[is_core]  # the places that the core points had before they were sorted
+    component = component[is_core]
+    first = np.full(count, len(core))
+    np.minimum.at(first, component, rank)
+    number = np.empty(count, dtype=np.int64)
+    number[np.argsort(first)] = np.arange(count)
     return torch.from_numpy(number[component]).to(core.device)
 
 
@@ -399,42 +325,30 @@ def _merge(component: np.ndarray, count: int, edges: list[tuple[np.ndarray, np.n
     return merged[component], count
 
 
-def _join_borders(search: _Search, kept: _Kept, core: Tensor, border: Tensor, labels: Tensor, block: int) -> None:
+def _join_borders(search: Neighbours, pairs: _Pairs, core: Tensor, border: Tensor, labels: Tensor) -> None:
     """Give each ``border`` point, in place, the lowest label among the core points within eps, if there are any."""
     none = torch.iinfo(torch.int64).max
     lowest = torch.full_like(labels, none)
-    for rows, cols in _upper_tiles(len(labels), block):
-        i, j = _tile(search, kept, rows, cols, border, core)
+    for tile in search.tiles():
+        i, j = _tile(search, pairs, tile, border, core)
         lowest.scatter_reduce_(0, i, labels[j], "amin")
-        if rows != cols:
-            i, j = _tile(search, kept, rows, cols, core, border)
+        if not tile.same:
+            i, j = _tile(search, pairs, tile, core, border)
             lowest.scatter_reduce_(0, j, labels[i], "amin")
     labels[lowest != none] = lowest[lowest != none]
 
 
-def _tile(search: _Search, kept: _Kept, rows: slice, cols: slice, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+def _tile(search: Neighbours, pairs: _Pairs, tile: Tile, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """The neighbour pairs of a tile with i in the mask ``left`` and j in the mask ``right``, kept or searched again."""
-    if (rows.start, cols.start) in kept.tiles:
-        i, j = kept.pairs[:, kept.tiles[rows.start, cols.start]].long()
+    if tile.number in pairs.kept:
+        i, j = pairs.buffer[:, pairs.kept[tile.number]].long()
         wanted = left[i] & right[j]
         return i[wanted], j[wanted]
-    i, j = (mask[part].nonzero().flatten() + part.start for mask, part in ((left, rows), (right, cols)))
-    if not len(i) or not len(j):
+    i = tile.rows[left[tile.rows]]
+    j = right[tile.cols].nonzero().flatten() + tile.cols.start
+    if tile.number not in pairs.more or not len(i) or not len(j):
         return i[:0], j[:0]
-    near, places = search.near(i, j)
-    if places is None:
-        places = near.view(-1).nonzero().flatten()
-    a = places.div(len(j), rounding_mode="floor")
-    return i[a], j[places - a * len(j)]
-
-
-def _spans(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def _upper_tiles(n: int, block: int) -> Iterator[tuple[slice, slice]]:
-    spans = list(_spans(n, block))
-    return ((rows, cols) for i, rows in enumerate(spans) for cols in spans[i:])
+    return search.near(i, j).pairs(j)
 
 
 # --- eps -------------------------------------------------------------------------------------------------------------
@@ -451,18 +365,18 @@ def _k_distance_curve(x: Tensor, min_samples: int) -> np.ndarray:
         queries = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:_QUERIES]
     queries = queries.to(x.device)
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        points = x.double()
-        points = points - points.mean(0)
-        half = points.square().sum(1) / 2
-        distances = []
-        for part in _spans(len(queries), max(1, _NUMBERS // n)):
+        points = x.double() - x.double().mean(0)
+        half = torch.linalg.vector_norm(points, dim=1).square_() / 2
+        # One tensor: small ones that stay between big ones that go would scatter the heap over gigabytes.
+        curve = torch.empty(len(queries), dtype=torch.float64, device=x.device)
+        for part in spans(len(queries), max(1, _NUMBERS // n)):
             index = queries[part]
             # to rank the neighbours of one point its own norm is not needed
             kth = torch.addmm(half, points[index], points.T, alpha=-1).topk(k, largest=False).indices[:, -1]
             # the distance itself from the differences, so that equal points are at zero
-            distances.append((x[index].double() - x[kth].double()).norm(dim=1))
-        curve = torch.cat(distances).sort().values.cpu().numpy()
-    return curve[curve > 0] * _NUDGE
+            curve[part] = (x[index].double() - x[kth].double()).norm(dim=1)
+        distances = curve.sort().values.cpu().numpy()
+    return distances[distances > 0] * _NUDGE
 
 
 def _knee(curve: np.ndarray) -> float:

@@ -30,6 +30,7 @@ from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.clusters import cluster, diagnostics
 from tmor.pretrain.losses import cluster_nce, paired_nce
+from tmor.pretrain.ranks import Ranks
 from tmor.pretrain.sampling import SAME_TEXT, Bank, cluster_masks, epoch_order, instance, step_generator
 from tmor.pretrain.whitening import fit_whitening
 from tmor.teachers.cache import embed_texts
@@ -39,6 +40,9 @@ log = logging.getLogger("tmor")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
+
+_PART = 64
+"""Clips in one pass of the encoder: they fit a processor's cache, and batch norm sees each part by itself."""
 
 
 @dataclass
@@ -61,6 +65,7 @@ def pretrain(
     data: Path,
     out: Path,
     resume: bool = False,
+    ranks: Ranks = Ranks(),  # noqa: B008 (immutable)
     progress: Progress = lambda what, done, total: None,
 ) -> Model:
     """Train a model and write it to ``out/model.safetensors``.
@@ -73,35 +78,60 @@ def pretrain(
         data: the folder that the config's paths are relative to.
         out: a folder for this run; it must not hold another run.
         resume: continue the run that ``out`` holds.
+        ranks: the processes that train together (:func:`tmor.pretrain.ranks.start`), each of which calls this. How
+            many they are makes no difference but rounding. Files and messages are the first one's.
 
     Raises:
         TmorError: ``out`` already holds a run (or with ``resume``: one of another config), data are missing or invalid.
     """
+    clips, text_rows, text_alike, state = ranks.together(lambda: _prepare(config, data, out, resume, ranks))
+    found = len(clips), state.step
+    first = ranks.told(lambda: found)
+    ranks.together(lambda: _check_alike(found, first))
+    total = config.self_epochs + config.text_epochs
+    while state.epoch < total:
+        started = time.monotonic()
+        record = _recluster(state, clips, config, ranks, progress)
+        record |= _epoch(state, clips, text_rows, text_alike, config, ranks, progress)
+        record |= {"epoch": state.epoch, "stage": 1 if state.epoch < config.self_epochs else 2}
+        record["seconds"] = time.monotonic() - started
+        state.epoch += 1
+        if ranks.first:
+            # The log first: when killed in between, the epoch is run again and its line replaced; else it would lack.
+            _append_log(out, record)
+            _store(state, out / "state.safetensors")
+            log.info("%s", record)
+    final = state.average if config.average else state.model
+    fit_whitening(final, clips, config, progress)
+    if ranks.first:
+        save_model(final, out / "model.safetensors")
+    return final.cpu().eval()
+
+
+def _prepare(
+    config: PretrainConfig, data: Path, out: Path, resume: bool, ranks: Ranks
+) -> tuple[Clips, Tensor, Tensor, _State]:
+    """The clips, their texts as :func:`_texts` gives them, and where training stands."""
     torch.manual_seed(config.seed)
     clips = Clips.from_triplets(read_training_data(config, data), fps=config.fps)
     _check_terms(config, clips)
     text_rows, text_alike, spec = _texts(config, clips)
-    model = Model(spec)
+    model = Model(spec).to(ranks.device)
     state = _State(model, copy.deepcopy(model), _optimizer(model, config), clusters=torch.arange(len(clips)))
-    _open_run(out, config, resume)
+    if ranks.first:
+        _open_run(out, config, resume)
     if resume and (out / "state.safetensors").exists():
         _restore(state, out / "state.safetensors")
-    total = config.self_epochs + config.text_epochs
-    while state.epoch < total:
-        started = time.monotonic()
-        record = _recluster(state, clips, config, progress)
-        record |= _epoch(state, clips, text_rows, text_alike, config, progress)
-        record |= {"epoch": state.epoch, "stage": 1 if state.epoch < config.self_epochs else 2}
-        record["seconds"] = time.monotonic() - started
-        state.epoch += 1
-        # The log first: when killed in between, the epoch is run again and its line replaced; else it would lack.
-        _append_log(out, record)
-        _store(state, out / "state.safetensors")
-        log.info("%s", record)
-    final = state.average if config.average else state.model
-    fit_whitening(final, clips, config, progress)
-    save_model(final, out / "model.safetensors")
-    return final.eval()
+    return clips, text_rows, text_alike, state
+
+
+def _check_alike(found: tuple[int, int], first: tuple[int, int]) -> None:
+    """Raise a TmorError where this rank has other clips, or another state, than the first one."""
+    if found != first:
+        raise TmorError(
+            f"{found[0]} clips and a state at step {found[1]}, where the first rank has {first[0]} and {first[1]}; "
+            "expected the same data and run folder on all machines"
+        )
 
 
 def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
@@ -182,35 +212,47 @@ def _optimizer(model: Model, config: PretrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
-def _recluster(state: _State, clips: Clips, config: PretrainConfig, progress: Progress) -> dict[str, Any]:
+def _recluster(state: _State, clips: Clips, config: PretrainConfig, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     """Clusters for this epoch (METHOD section 3), and what to log of them."""
     if config.clusters is None or state.epoch < max(1, config.clusters.start_epoch):
         return {}
-    features = embed_clips(state.model, clips, config, progress)
-    found = cluster(features, eps=config.clusters.eps, min_samples=config.clusters.min_samples)
+    settings = config.clusters
+    features = embed_clips(state.model, clips, config, ranks, progress)
+    found = ranks.told(lambda: cluster(features, eps=settings.eps, min_samples=settings.min_samples).cpu())
     record = diagnostics(
         found, previous=state.clusters.numpy() if state.eps is not None else None, truth=clips.labels.numpy()
     )
     for move in found.moves:
         log.warning("clusters: %s", move)
+    if not found.exact:
+        log.warning("clusters: approximate, for there are %d clips", len(clips))
     state.clusters, state.eps = torch.as_tensor(found.sample_clusters()), found.eps
-    return {**record, "eps": found.eps, "eps_moves": list(found.moves)}
+    return {**record, "eps": found.eps, "eps_moves": list(found.moves), "exact": found.exact}
 
 
 @torch.inference_mode()
-def embed_clips(model: Model, clips: Clips, config: PretrainConfig, progress: Progress) -> Tensor:
+def embed_clips(model: Model, clips: Clips, config: PretrainConfig, ranks: Ranks, progress: Progress) -> Tensor:
     """(n, features) L2-normalised embeddings of all clips without augmentation."""
     model.eval()
-    rows = []
-    for ids in torch.arange(len(clips)).split(128):
-        progress("embedding", int(ids[0]), len(clips))
-        with _precision(config):
-            rows.append(model.encoder(clips.plain(ids, frames=config.clip_frames)[:, None]).float())
-    return torch.nn.functional.normalize(torch.cat(rows), dim=1)
+    batches = torch.arange(len(clips)).split(128)
+    own = ranks.share(len(batches))
+    features = torch.zeros(len(clips), model.encoder.features, device=ranks.device)
+    for done, ids in enumerate(batches[own]):
+        progress("embedding", done, len(batches[own]))
+        x = clips.plain(ids, frames=config.clip_frames)[:, None].to(ranks.device)
+        with _precision(config, ranks):
+            features[ids] = model.encoder(x).float()
+    return torch.nn.functional.normalize(ranks.total(features), dim=1)
 
 
 def _epoch(
-    state: _State, clips: Clips, text_rows: Tensor, text_alike: Tensor, config: PretrainConfig, progress: Progress
+    state: _State,
+    clips: Clips,
+    text_rows: Tensor,
+    text_alike: Tensor,
+    config: PretrainConfig,
+    ranks: Ranks,
+    progress: Progress,
 ) -> dict[str, Any]:
     """One pass over ``epoch_samples`` clips; in stage 2 those without text rest, if there is a text term."""
     stage = 1 if state.epoch < config.self_epochs else 2
@@ -231,7 +273,7 @@ def _epoch(
     for done, ids in enumerate(batches):
         progress(f"stage {stage}, epoch {state.epoch + 1}", done, len(batches))
         _set_rate(state.optimizer, _rate(state.step, len(batches), config))
-        losses = _losses(state, clips, text_rows, text_alike, ids, config, with_text=stage == 2)
+        losses = _losses(state, clips, text_rows, text_alike, ids, config, ranks, with_text=stage == 2)
         if not losses:  # none of these clips has what the terms need
             state.step += 1
             continue
@@ -240,6 +282,7 @@ def _epoch(
             raise FloatingPointError(f"the loss is {float(loss)} at step {state.step}: {losses}")
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        ranks.add_gradients(state.model, state.model.encoder)
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), 5.0)
         state.optimizer.step()
         state.step += 1
@@ -256,21 +299,37 @@ def _losses(
     text_alike: Tensor,
     ids: Tensor,
     config: PretrainConfig,
+    ranks: Ranks,
     *,
     with_text: bool,
 ) -> dict[str, Tensor]:
-    """L_mm, L_mv and, in stage 2, L_mt of one batch (eq. 4-9); rows that lack a modality are skipped."""
+    """L_mm, L_mv and, in stage 2, L_mt of one batch (eq. 4-9); rows that lack a modality are skipped.
+
+    Each rank encodes its share of the batch's two views; all else is done on each for the whole batch.
+    """
     generator = step_generator(config.seed, 2, state.step)
     model = state.model
     mirrored = torch.rand(len(ids), generator=generator) < config.augment.mirror
-    both = instance(ids, mirrored)
+    n, parts = len(ids), math.ceil(2 * len(ids) / _PART)
+    own = ranks.share(parts)
+    mine = slice(own.start * _PART, min(own.stop * _PART, 2 * n))
     views = [
-        clips.augmented(ids, mirrored, frames=config.clip_frames, settings=config.augment, generator=generator)
-        for _ in range(2)
+        clips.augmented(
+            ids,
+            mirrored,
+            frames=config.clip_frames,
+            settings=config.augment,
+            generator=generator,
+            share=slice(min(max(mine.start - first, 0), n), min(max(mine.stop - first, 0), n)),
+        )
+        for first in (0, n)
     ]
-    with _precision(config):
-        # In parts that fit the processor's cache; batch norm sees each part by itself.
-        features = torch.cat([model.encoder(part) for part in torch.cat(views)[:, None].split(64)]).float()
+    x = torch.cat(views)[:, None].to(ranks.device)
+    with _precision(config, ranks), ranks.one_batch_norm(model.encoder, own, parts):
+        encoded = [model.encoder(part) for part in x.split(_PART) if len(part)]
+    none = torch.zeros(0, model.encoder.features, device=ranks.device)
+    features = ranks.gather(torch.cat(encoded).float() if encoded else none, mine, 2 * n)
+    both = instance(ids, mirrored).to(ranks.device)
     assert model.motion_head is not None
     first, second = model.motion_head(features).chunk(2)
     losses: dict[str, Tensor] = {}
@@ -282,7 +341,7 @@ def _losses(
         # A mirrored movement is not what its video shows.
         there = ~clips.videos[ids].isnan().any(dim=1) & ~mirrored
         if int(there.sum()) > 1:
-            video = model.video_head(clips.videos[ids[there]])
+            video = model.video_head(clips.videos[ids[there]].to(ranks.device))
             losses["video"] = _term(
                 state, "video", first[there], video, both[there], temperature=config.temperature_motion, config=config
             )
@@ -290,11 +349,11 @@ def _losses(
         keys = clips.key_texts(ids, mirrored)
         there = keys >= 0
         if int(there.sum()) > 1:
-            keys = keys[there]
+            keys = keys[there].to(ranks.device)
             weights = clips.text_weights(ids[there], mirrored[there], plain=config.plain_text, generator=generator)
             rows = torch.nn.functional.normalize(weights @ text_rows, dim=1)
             noise = torch.randn(rows.shape, generator=generator) * (config.text_noise / math.sqrt(rows.shape[1]))
-            text = model.text_head(torch.nn.functional.normalize(rows + noise, dim=1))
+            text = model.text_head(torch.nn.functional.normalize(rows + noise, dim=1).to(ranks.device))
             # Both views of a movement answer to its text.
             for name, motion in (("text", first), ("text_second", second)):
                 losses[name] = 0.5 * _term(
@@ -326,12 +385,12 @@ def _term(
     push: bool = True,
 ) -> Tensor:
     """One pair of modalities: the batch in both directions, and its rows against the bank of ``y``."""
-    bank = state.banks.setdefault(modality, Bank.empty(config.bank, y.shape[1]))
+    bank = state.banks.setdefault(modality, Bank.empty(config.bank, y.shape[1], device=y.device))
     old_rows, old_y, old_keys = bank.filled()
     columns, others = torch.cat([rows, old_rows]), torch.cat([y, old_y])
-    positive, negative = cluster_masks(rows, columns, state.clusters)
+    positive, negative = cluster_masks(rows, columns, state.clusters.to(rows.device))
     if keys is not None and alike is not None:
-        negative = negative & ~alike[keys][:, torch.cat([keys, old_keys])]
+        negative = negative & ~alike.to(keys.device)[keys][:, torch.cat([keys, old_keys])]
     n = len(rows)
     loss = 0.5 * paired_nce(x, y, positive[:, :n], negative[:, :n], temperature=temperature)
     loss = loss + 0.5 * cluster_nce(x, others, positive, negative, temperature=temperature)
@@ -340,8 +399,8 @@ def _term(
     return loss
 
 
-def _precision(config: PretrainConfig):
-    return torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16")
+def _precision(config: PretrainConfig, ranks: Ranks):
+    return torch.autocast(ranks.device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def _rate(step: int, steps_per_epoch: int, config: PretrainConfig) -> float:
@@ -433,4 +492,5 @@ def _restore(state: _State, path: Path) -> None:
     state.epoch, state.step, state.eps = header["epoch"], header["step"], header["eps"]
     for name, at in header["banks"].items():
         bank = below(f"bank.{name}.")
-        state.banks[name] = Bank(bank["ids"], bank["rows"], bank["keys"], at)
+        device = state.model.centre.device
+        state.banks[name] = Bank(bank["ids"].to(device), bank["rows"].to(device), bank["keys"].to(device), at)

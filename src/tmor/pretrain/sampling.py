@@ -83,15 +83,16 @@ class Bank:
     at: int = 0
 
     @classmethod
-    def empty(cls, size: int, width: int) -> Bank:
-        return cls(torch.full((size,), -1), torch.zeros(size, width), torch.zeros(size, dtype=torch.long))
+    def empty(cls, size: int, width: int, *, device: torch.device | None = None) -> Bank:
+        ids, keys = (torch.full((size,), value, device=device) for value in (-1, 0))
+        return cls(ids, torch.zeros(size, width, device=device), keys)
 
     def push(self, ids: Tensor, rows: Tensor, keys: Tensor | None = None) -> None:
         if not len(self.ids):
             return
         # Of more rows than there is room for, the newest: which of two writes to one place wins, torch leaves open.
         newest = slice(-len(self.ids), None)
-        where = ((self.at + torch.arange(len(ids))) % len(self.ids))[newest]
+        where = ((self.at + torch.arange(len(ids), device=self.ids.device)) % len(self.ids))[newest]
         self.ids[where], self.rows[where] = ids[newest], rows[newest].detach().float()
         if keys is not None:
             self.keys[where] = keys[newest]

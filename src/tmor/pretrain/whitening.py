@@ -36,6 +36,7 @@ def fit_whitening(
     generator = step_generator(config.seed, 6)
     chosen = torch.randperm(len(clips), generator=generator)[:_MOST]
     model.eval()
+    device = model.centre.device
     views = []
     for ids in chosen.split(64):
         progress("whitening", 64 * len(views), len(chosen))
@@ -44,7 +45,7 @@ def fit_whitening(
             clips.augmented(ids, never, frames=config.clip_frames, settings=config.augment, generator=generator)
             for _ in range(2)
         ]
-        views.append(torch.stack([model.encoder(x[:, None]).float() for x in pair]))
+        views.append(torch.stack([model.encoder(x[:, None].to(device)).float().cpu() for x in pair]))
     first, second = torch.cat(views, dim=1).double()
     difference = (first - second) / 2**0.5
     covariance = difference.T @ difference / len(difference)

@@ -35,40 +35,51 @@ def crop_positions(
 
 
 def augment(
-    x: Tensor, *, is_3d: Tensor, mirrored: Tensor, settings: Augmentation, generator: torch.Generator
+    x: Tensor,
+    *,
+    is_3d: Tensor,
+    mirrored: Tensor,
+    settings: Augmentation,
+    generator: torch.Generator,
+    share: slice = slice(None),
 ) -> Tensor:
     """Vary clips and bring them to body-relative 2D.
 
     Args:
-        x: (batch, frames, 17, 3), y up, NaN = unseen; z is zero for 2D clips.
+        x: (rows, frames, 17, 3), y up, NaN = unseen; z is zero for 2D clips.
         is_3d: (batch,) bool.
         mirrored: (batch,) bool: these become their mirror image.
+        share: which rows of the batch ``x`` holds; they become what they would be with all the others beside them.
 
     Returns:
-        (batch, frames, 17, 2) as :func:`tmor.skeleton.normalize.to_body` gives.
+        (rows, frames, 17, 2) as :func:`tmor.skeleton.normalize.to_body` gives.
     """
-    batch = len(x)
+    batch = len(is_3d)
+    is_3d, mirrored = is_3d[share], mirrored[share]
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(batch, *shape, generator=generator)[share]
 
     def uniform(limit: float) -> Tensor:
-        return (2 * torch.rand(batch, generator=generator) - 1) * limit
+        return (2 * rand() - 1) * limit
 
     x = torch.where(mirrored[:, None, None, None], x[:, :, _MIRROR] * x.new_tensor([-1.0, 1.0, 1.0]), x)
     seen = view(
         x,
         yaw=uniform(math.radians(settings.camera_deg)),
         pitch=uniform(math.radians(settings.pitch_deg)),
-        distance=2.5 + 6 * torch.rand(batch, generator=generator),
+        distance=2.5 + 6 * rand(),
     )
     wide = (1 + uniform(settings.stretch))[:, None, None, None] * x.new_tensor([1.0, 0.0]) + x.new_tensor([0.0, 1.0])
     flat = torch.where(is_3d[:, None, None, None], seen, x[..., :2] * wide)
     roll = uniform(math.radians(settings.roll_deg))
     cos, sin = roll.cos()[:, None, None], roll.sin()[:, None, None]
     flat = torch.stack((flat[..., 0] * cos - flat[..., 1] * sin, flat[..., 0] * sin + flat[..., 1] * cos), dim=-1)
-    clips = torch.rand(batch, 1, 1, 1, generator=generator) < settings.lost_joints
-    joints = torch.rand(batch, 1, x.shape[2], 1, generator=generator) < 0.15
+    clips = rand(1, 1, 1) < settings.lost_joints
+    joints = rand(1, x.shape[2], 1) < 0.15
     flat = flat.masked_fill(clips & joints, torch.nan)
     body = to_body(flat)
     if settings.noise:
-        strength = settings.noise * torch.rand(batch, 1, 1, 1, generator=generator)
-        body = body + strength * torch.randn(body.shape, generator=generator)
+        strength = settings.noise * rand(1, 1, 1)
+        body = body + strength * torch.randn(batch, *body.shape[1:], generator=generator)[share]
     return body
