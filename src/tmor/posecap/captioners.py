@@ -26,6 +26,7 @@ from tmor.posecap.filters import is_refusal
 from tmor.posecap.kinematics import describe_movement
 from tmor.skeleton.formats.files import whole_file
 from tmor.skeleton.tracks import Track
+from tmor.teachers.huggingface import fetched_folder
 
 _log = logging.getLogger("tmor")
 
@@ -107,7 +108,7 @@ class PictureCaptioner:
         if frames < 1 or longest < 1:
             raise TmorError(f"captioner '{model}': {frames} frames, {longest} tokens; expected at least 1 of each")
         self.name, self.prompt, self.frames, self.longest = model, prompt, frames, longest
-        self._folder = _fetched(model)
+        self._folder = fetched_folder("captioner", model)
         weights = sorted(self._folder.glob("*.safetensors"))
         if not (self._folder / "config.json").is_file() or not weights:
             raise TmorError(f"captioner '{model}': {self._folder} holds no config.json with *.safetensors beside it")
@@ -164,21 +165,6 @@ class PictureCaptioner:
                 f"captioner '{self.name}' can't be loaded as an image-text-to-text model: {type(error).__name__}: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from error
-
-
-def _fetched(model: str) -> Path:
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import snapshot_download
-
-    try:
-        wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-        return Path(snapshot_download(model, allow_patterns=wanted))
-    except Exception as error:
-        raise TmorError(
-            f"captioner '{model}' is neither a folder nor could it be fetched from the Hugging Face hub "
-            f"({type(error).__name__}); pass a folder with config.json and *.safetensors"
-        ) from error
 
 
 # ---- Language models behind an endpoint.

@@ -80,7 +80,7 @@ def load_text_teacher(name: str) -> TextTeacher:
     viclip = _viclip_file(name)
     if viclip is not None:
         return _ViClip(name, viclip, "cpu")
-    folder = _Folder(name, _folder(name, "use 'offline'"))
+    folder = _Folder(name, fetched_folder("teacher", name, ", or use 'offline'"))
     return _Dual(folder, "cpu") if folder.dual else _Sentences(folder)
 
 
@@ -98,7 +98,7 @@ def load_video_teacher(name: str, *, device: str = "cpu") -> DualTeacher:
     viclip = _viclip_file(name)
     if viclip is not None:
         return _ViClip(name, viclip, device)
-    folder = _Folder(name, _folder(name, "give ViCLIP's checkpoint as viclip:FILE"))
+    folder = _Folder(name, fetched_folder("teacher", name, ", or give ViCLIP's checkpoint as viclip:FILE"))
     if not folder.sees:
         raise TmorError(
             f"teacher '{name}' is a '{folder.kind}', which has no image or video encoder; "
@@ -113,17 +113,27 @@ def _viclip_file(name: str) -> Path | None:
     return Path(name) if name.endswith((".pth", ".pt", ".safetensors")) else None
 
 
-def _folder(name: str, instead: str) -> Path:
+def fetched_folder(what: str, name: str, instead: str = "") -> Path:
+    """The folder of a model in Hugging Face's format.
+
+    Args:
+        what: the model is, for the message.
+        name: a folder, or an id of the hub, from which settings and weights are then fetched; no code ever is.
+        instead: what else the user could do.
+
+    Raises:
+        TmorError: it is neither.
+    """
     if Path(name).is_dir():
         return Path(name)
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]))
     except Exception as error:
         raise TmorError(
-            f"teacher '{name}' is neither a folder nor could it be fetched from the Hugging Face hub "
-            f"({type(error).__name__}); pass a folder with config.json and model.safetensors, or {instead}"
+            f"{what} '{name}' is neither a folder nor could it be fetched from the Hugging Face hub "
+            f"({type(error).__name__}); pass a folder with config.json and *.safetensors{instead}"
         ) from error
 
 
