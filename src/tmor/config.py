@@ -48,15 +48,38 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """One packed set of the training data.
+class BuildConfig:
+    """How the tracks of videos and pose files become clips of a data set.
 
     Args:
-        path: the .npz, relative to the run's data folder.
-        part: which of its sequences, for example ``is_train`` or ``not is_test``; None = all.
-        captions: a JSON file of captions beside it; None = the class names are the text.
+        clip_s: seconds of a clip.
+        overlap: share of a clip that the next one of the same track repeats.
+        shortest_s: what is left at a track's end is a clip from this length.
+        least_visible: a clip in which a smaller share of the 17 joints is seen is left out.
+        least_motion: so is one whose joints move less than this about their mean places, in body sizes.
+    """
+
+    __pydantic_config__ = _STRICT
+    clip_s: Annotated[float, Field(gt=0)] = 4.0
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    shortest_s: Annotated[float, Field(gt=0)] = 1.0
+    least_visible: Share = 0.4
+    least_motion: Strength = 0.02
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One packed set, or one data set of triplets, of the training data.
+
+    Args:
+        path: the .npz or the folder that ``tmor build`` wrote, relative to the run's data folder; or a data set's
+            address in an object store.
+        part: which of its sequences, for example ``is_train`` or ``not is_test``; of a data set of triplets a split,
+            or a condition on its columns in SQL; None = all.
+        captions: a JSON file of captions beside a packed set; None = the class names are the text.
         text: False: the sequences are used without text (their labels are not read at all), in stage 1 alone.
-        depth: an .npz of depth thumbnails in the same order, for the video term; None = no video.
+        depth: an .npz of depth thumbnails in the same order, for the video term; None = no video (a data set of
+            triplets has its own).
     """
 
     __pydantic_config__ = _STRICT

@@ -72,6 +72,7 @@ Embedding = Literal["video", "text"]
 
 _TABLE = "triplets.lance"
 _VERSION_KEY = b"tmor.posecap"
+_SETTINGS_KEY = b"tmor.build"
 _ROWS_PER_FILE = 65_536
 _MOVEMENT = ("frames", "dims", "layout", "origin", "keypoints")
 _RECORD = (
@@ -138,8 +139,11 @@ def is_shards(path: str | Path) -> bool:
     return "://" in str(path) or (Path(path) / _TABLE).is_dir()
 
 
-def create_shards(path: str | Path) -> Shards:
+def create_shards(path: str | Path, *, settings: Mapping[str, Any] | None = None) -> Shards:
     """An empty data set in a folder that need not be there yet.
+
+    Args:
+        settings: how its triplets are made, kept as :attr:`Shards.settings`.
 
     Raises:
         TmorError: there is a data set already, the folder can't be written, or pylance is not installed.
@@ -149,7 +153,9 @@ def create_shards(path: str | Path) -> Shards:
     lance = _lance()
     with _writing(path):
         Path(path).mkdir(parents=True, exist_ok=True)
-        lance.write_dataset(_schema().empty_table(), str(Path(path) / _TABLE), mode="create")
+        empty = _schema().empty_table()
+        kept = {**empty.schema.metadata, _SETTINGS_KEY: json.dumps(dict(settings or {}))}
+        lance.write_dataset(empty.replace_schema_metadata(kept), str(Path(path) / _TABLE), mode="create")
     return open_shards(path)
 
 
@@ -208,6 +214,19 @@ class Shards:
     def version(self) -> int:
         """Counts the commits: the same version always holds the same rows in the same order."""
         return self._dataset.version
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How its triplets are made, as :func:`create_shards` was told."""
+        try:
+            return dict(json.loads(self._dataset.schema.metadata.get(_SETTINGS_KEY, b"{}")))
+        except (ValueError, TypeError) as error:
+            raise FormatError(f"{self.path}: its settings are damaged: {error}") from error
+
+    @property
+    def files(self) -> int:
+        """How many pieces the rows lie in; :meth:`compact` joins them."""
+        return len(self._dataset.get_fragments())
 
     def teacher(self, column: Embedding) -> dict[str, str] | None:
         """Name and weights' hash of the teacher whose embeddings a column holds; None = there is no such column."""
@@ -288,14 +307,14 @@ class Shards:
                 for future in ahead:
                     future.cancel()
 
-    def records(self, where: str | None = None) -> Iterator[Record]:
-        """The triplets with their provenance, in order of rows.
+    def records(self, where: str | None = None) -> Iterator[tuple[int, Record]]:
+        """The triplets with their provenance and their ``_rowid``, in order of rows.
 
         Args:
             where: a condition on columns in SQL, such as ``collection = 'kard' AND label IS NOT NULL``; None = all.
         """
-        for _, record, _ in self._scan(where):
-            yield record
+        for row, record, _ in self._scan(where):
+            yield row, record
 
     def triplets(self, *, part: str | None = None, descriptions: bool = True) -> list[Triplet]:
         """The triplets as training takes them, in memory.
@@ -316,7 +335,9 @@ class Shards:
             found.append(Triplet(record.id, record.collection, record.track, texts, record.label, video))
         if not found:
             splits = sorted({row["split"] or "(none)" for row in self.column("split").to_pylist()})
-            raise TmorError(f"{self.path}: no triplet is in part '{part}'; the splits are {', '.join(splits) or 'none'}")
+            raise TmorError(
+                f"{self.path}: no triplet is in part '{part}'; the splits are {', '.join(splits) or 'none'}"
+            )
         return found
 
     def column(self, *names: str, where: str | None = None) -> pa.Table:
@@ -404,19 +425,13 @@ class Shards:
             if held.get("hash") != teacher_hash or self.width(column) != width:
                 raise TmorError(
                     f"{self.path}: column '{column}' holds embeddings of teacher {held.get('teacher')} "
-                    f"({held.get('hash')}, width {self.width(column)}); teacher {teacher} ({teacher_hash}, width {width}) "
-                    "can't be mixed in: drop them first (--drop-embeddings), or build into another folder"
+                    f"({held.get('hash')}, width {self.width(column)}); teacher {teacher} ({teacher_hash}, "
+                    f"width {width}) can't be mixed in: use the same, or build into another folder"
                 )
             return
         field = pa.field(column, pa.list_(pa.float16(), width), metadata={"teacher": teacher, "hash": teacher_hash})
         with _writing(self.path):
             self._dataset.add_columns(pa.schema([field]))
-
-    def drop_embeddings(self, column: Embedding) -> None:
-        """Remove a teacher's embeddings; the version before keeps them until it is cleaned up."""
-        with _writing(self.path):
-            if column in self._dataset.schema.names:
-                self._dataset.drop_columns([column])
 
     def fill(
         self,
@@ -491,9 +506,7 @@ class Shards:
                 changed.append(metadata)
                 fields |= set(modified)
             operation = lance.LanceOperation.Update(updated_fragments=changed, fields_modified=sorted(fields))
-            self._dataset = lance.LanceDataset.commit(
-                self._dataset.uri, operation, read_version=self._dataset.version
-            )
+            self._dataset = lance.LanceDataset.commit(self._dataset.uri, operation, read_version=self._dataset.version)
 
     def _scan(
         self, where: str | None, extra: Sequence[str] = ()
@@ -528,7 +541,8 @@ class Shards:
             Caption(row["source"], t["text"], track.start_s, end_s, t["kind"], t["origin"]) for t in row["texts"] or ()
         )
         return Record(
-            **{name: row[name] for name in ("id", "collection", "source", "source_hash", "signature", "label")},
+            **{name: row[name] for name in ("id", "collection", "source", "source_hash", "label")},
+            signature=bytes(row["signature"]),
             **{name: row[name] or "" for name in ("licence", "estimator", "estimator_hash", "split")},
             track=track,
             texts=texts,
@@ -719,7 +733,9 @@ def _lance() -> Any:
     try:
         import lance
     except ImportError:
-        raise TmorError("data sets of triplets need pylance, which is not installed; pip install 'tmor[posecap]'") from None
+        raise TmorError(
+            "data sets of triplets need pylance, which is not installed; pip install 'tmor[posecap]'"
+        ) from None
     return lance
 
 
