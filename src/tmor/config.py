@@ -6,13 +6,15 @@ import os
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tmor.errors import ConfigError
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+_T = TypeVar("_T")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -205,8 +207,17 @@ def pretrain_config(values: dict[str, Any], *, source: str = "config") -> Pretra
     Raises:
         ConfigError: a key is unknown or a value is out of range; ``source`` begins the message.
     """
+    return _checked(PretrainConfig, values, source)
+
+
+def build_config(values: dict[str, Any], *, source: str = "command line") -> BuildConfig:
+    """As :func:`pretrain_config`, of how a data set is built."""
+    return _checked(BuildConfig, values, source)
+
+
+def _checked(kind: type[_T], values: dict[str, Any], source: str) -> _T:
     try:
-        return TypeAdapter(PretrainConfig).validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         lines = []
         for problem in error.errors():

@@ -112,7 +112,7 @@ def _page_data(title: str, clips: Sequence[ReportClip], notes: Sequence[str]) ->
     labels: dict[str, int] = {}
     layouts: dict[Layout, int] = {}
     most_frames = min(MOST_FRAMES, max(60, MOST_FRAMES_PER_PAGE // len(clips)))
-    shown = [_clip_data(clip, most_frames, labels, layouts) for clip in clips]
+    shown = [clip_data(clip, most_frames, labels, layouts) for clip in clips]
     notes = [str(note) for note in notes]
     if thinned := sum(clip["thinned"] for clip in shown):
         which = "The track is" if len(clips) == 1 else f"{thinned} of {len(clips)} tracks are"
@@ -124,12 +124,14 @@ def _page_data(title: str, clips: Sequence[ReportClip], notes: Sequence[str]) ->
         "title": str(title),
         "notes": notes,
         "labels": list(labels),
-        "layouts": [_layout_data(layout) for layout in layouts],
+        "layouts": [layout_data(layout) for layout in layouts],
         "clips": shown,
     }
 
 
-def _clip_data(clip: ReportClip, most_frames: int, labels: dict[str, int], layouts: dict[Layout, int]) -> dict:
+def clip_data(clip: ReportClip, most_frames: int, labels: dict[str, int], layouts: dict[Layout, int]) -> dict:
+    """What a page's player draws of a clip; ``labels`` and ``layouts`` number those met so far."""
+
     def number(label: str) -> int:
         return labels.setdefault(str(label), len(labels))
 
@@ -180,7 +182,8 @@ def _rounded(keypoints: np.ndarray) -> tuple[list[int | None], float]:
     return [None if math.isnan(value) else int(value) for value in scaled.tolist()], 10.0**-digits
 
 
-def _layout_data(layout: Layout) -> dict:
+def layout_data(layout: Layout) -> dict:
+    """What a page's player must know of a layout."""
     return {
         "name": layout.name,
         "joints": list(layout.joints),
