@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ SAMPLES = [track for _, track in sample_set()]
 class FakeReader:
     """The file's text is a number: the sample motion that it "shows"."""
 
-    config: BuildConfig = BuildConfig()
+    config: BuildConfig = field(default_factory=BuildConfig)
     sleep_s: float = 0.0
     hash: str = "fake-1"
 

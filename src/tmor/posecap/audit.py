@@ -13,7 +13,7 @@ import numpy as np
 
 from tmor.errors import TmorError
 from tmor.pose.videos import content_id
-from tmor.posecap.duplicates import SIGNATURE_BYTES, Seen
+from tmor.posecap.duplicates import Seen
 from tmor.posecap.shards import Shards, open_shards
 from tmor.skeleton.layouts import UNIK17
 
@@ -114,8 +114,6 @@ def _near_duplicates(signatures: Sequence[bytes], splits: Sequence[str]) -> list
     """(row, earlier row) that are nearly the same."""
     seen, numbers, found = Seen(), [], []
     for i, own in enumerate(signatures):
-        if own == bytes(SIGNATURE_BYTES):
-            continue
         before = seen.find(own)
         if before is not None:
             found.append((i, numbers[before]))
