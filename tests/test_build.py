@@ -15,7 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from tmor.cli import app
 from tmor.config import BuildConfig
 from tmor.errors import TmorError
 from tmor.posecap import build as building
@@ -164,7 +166,7 @@ def test_near_duplicates_stay_out_and_the_changed_file_is_named(tmp_path: Path) 
     (source / "clip001.mp4").write_text("7")
     report = build(tmp_path / "out", find_videos([source]), FakeReader())
     assert report.clips == 0
-    assert report.without_clips["again.mp4"]["nearly the same as another clip"] > 0
+    assert report.without_clips["again.mp4"]["nearly the same as another clip of its split"] > 0
     assert report.skipped["clip001.mp4"].startswith("its content has changed since it was built")
     assert report.triplets == first.triplets
 
@@ -297,7 +299,8 @@ def test_pose_files_and_packed_sets(tmp_path: Path) -> None:
     )
     assert report.clips == 4
     build(out, find_poses([folder / "gym.npz"], part="not is_train"), PoseReader(BuildConfig(), "not is_train"))
-    build(out, find_poses([folder]), PoseReader(BuildConfig()), licence="CC0")
+    whole = build(out, find_poses([folder]), PoseReader(BuildConfig()), licence="CC0")
+    assert whole.left_out["there already, from another part or file"] == 6
     records = [r for _, r in open_shards(out).records()]
     assert Counter(r.source for r in records if r.split) == {"gym.npz#is_train": 4}
     assert Counter(r.source for r in records if r.collection == "gym") == {
@@ -309,6 +312,28 @@ def test_pose_files_and_packed_sets(tmp_path: Path) -> None:
     assert (wave.texts[0].text, wave.texts[0].kind, wave.texts[0].origin) == ("wave", "label", "gym.npz")
     assert {t.kind for t in wave.texts[1:]} == {"description"}
     assert len(wave.track) == len(SAMPLES[0])
+
+
+def test_the_command(tmp_path: Path) -> None:
+    some = [replace(track, id=str(i)) for i, track in enumerate(SAMPLES[:6])]
+    write_packed(tmp_path / "gym.npz", some, labels=["wave", "clap"] * 3, columns={"fold": np.arange(6) % 3})
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    out = str(tmp_path / "out")
+    command = ["build", "-o", out, "--from-poses", str(tmp_path), "--part", "fold != 0", "--licence", "CC0", "--json"]
+    run = CliRunner().invoke(app, command)
+    assert run.exit_code == 0
+    report = json.loads(run.stdout)
+    assert (report["clips"], report["triplets"], list(report["skipped"])) == (4, 4, ["broken.npz#fold != 0"])
+    again = CliRunner().invoke(app, command)
+    assert json.loads(again.stdout)["already"] == 1
+    for wrong, message in (
+        (["build", "-o", out, "--split", "val"], "--split val; expected train, test, or nothing"),
+        (["build", "-o", out + "2"], "holds no data set yet, and there is nothing to build from"),
+        (["build", "-o", out, "--overlap", "1"], "'overlap' is 1.0"),
+        (["build", "-o", "s3://bucket/set", str(tmp_path)], "can't be built in an object store"),
+    ):
+        found = CliRunner().invoke(app, wrong)
+        assert isinstance(found.exception, TmorError) and message in str(found.exception)
 
 
 class FakeTeacher:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -682,19 +683,20 @@ def _is_by_sequence(captions: Path) -> bool:
 
 def _texts_for_build(captions: Path | None, describe: bool) -> tuple[Any, Any, Any]:
     """The captions, what finds a clip's among them, and what describes a movement."""
-    texts, of_clip, words = [], None, None
+    texts, texts_of, words = [], None, None
     if captions is not None:
         from tmor.posecap import texts as reading
 
         texts = reading.read_captions(captions)  # pyright: ignore[reportAttributeAccessIssue]
         groups = reading.by_source(texts)  # pyright: ignore[reportAttributeAccessIssue]
-
-        def of_clip(_: Any, source: str, start_s: float | None, end_s: float | None) -> Any:
-            return reading.texts_of(groups, source, start_s, end_s)  # pyright: ignore[reportAttributeAccessIssue]
-
+        texts_of = partial(_of_groups, reading.texts_of, groups)  # pyright: ignore[reportAttributeAccessIssue]
     if describe:
         from tmor.posecap.kinematics import describe_movement as words  # pyright: ignore[reportMissingImports]
-    return texts, of_clip, words
+    return texts, texts_of, words
+
+
+def _of_groups(texts_of: Callable[..., Any], groups: Any, _: Any, *stretch: Any) -> Any:
+    return texts_of(groups, *stretch)
 
 
 def _embed(

@@ -350,6 +350,10 @@ def build(
     out, config = Path(out), config or BuildConfig()
     report = BuildReport(sources=len(sources))
     texts = _Texts(captions, texts_of, describe)
+    if re.match(r"\w{2,}:/", str(out)):
+        raise TmorError(f"{out}: can't be built in an object store; build in a folder and copy that")
+    if not sources and not is_shards(out):
+        raise TmorError(f"{out}: holds no data set yet, and there is nothing to build from; expected videos or poses")
     with _locked(out):
         shards = open_shards(out) if is_shards(out) else create_shards(out, settings=asdict(config))
         if shards.settings != asdict(config):
@@ -449,10 +453,12 @@ class _Writer:
         self._shards, self._texts, self._report = shards, texts, report
         self._licence, self._split = licence, split
         self._commit_rows, self._commit_s = commit_rows, commit_s
-        table = shards.column("collection", "source", "source_hash", "signature", "estimator", "estimator_hash")
+        table = shards.column("collection", "source", "source_hash", "estimator", "estimator_hash")
+        # Within the split only: the test part of a benchmark stays whole, and tmor verify names what leaks into it.
         self._seen = Seen()
-        for own in table.column("signature").to_pylist():
+        for own in shards.column("signature", where=f"split = '{split}'").column("signature").to_pylist():
             self._seen.add(own)
+        self._ids: set[str] = set(shards.column("id").column("id").to_pylist())
         names = zip(*(table.column(c).to_pylist() for c in ("collection", "source", "source_hash")), strict=True)
         self.hashes: dict[tuple[str, str], str] = {(c, s): h for c, s, h in names}
         used = zip(*(table.column(c).to_pylist() for c in ("estimator_hash", "estimator")), strict=True)
@@ -469,11 +475,15 @@ class _Writer:
         self._check_estimator(made.clips)
         kept, left_out = [], Counter(made.clips.left_out)
         for triplet in made.clips.triplets:
+            if triplet.id in self._ids:
+                left_out["there already, from another part or file"] += 1
+                continue
             own = signature(triplet.track)
             if self._seen.find(own) is not None:
-                left_out["nearly the same as another clip"] += 1
+                left_out["nearly the same as another clip of its split"] += 1
                 continue
             self._seen.add(own)
+            self._ids.add(triplet.id)
             kept.append(self._record(made, triplet, own))
         report.built += 1
         report.clips += len(kept)
