@@ -318,6 +318,7 @@ def test_the_command(tmp_path: Path) -> None:
     some = [replace(track, id=str(i)) for i, track in enumerate(SAMPLES[:6])]
     write_packed(tmp_path / "gym.npz", some, labels=["wave", "clap"] * 3, columns={"fold": np.arange(6) % 3})
     (tmp_path / "broken.npz").write_bytes(b"PK")
+    (tmp_path / "a.mp4").write_text("no video")
     out = str(tmp_path / "out")
     command = ["build", "-o", out, "--from-poses", str(tmp_path), "--part", "fold != 0", "--licence", "CC0", "--json"]
     run = CliRunner().invoke(app, command)
@@ -325,12 +326,13 @@ def test_the_command(tmp_path: Path) -> None:
     report = json.loads(run.stdout)
     assert (report["clips"], report["triplets"], list(report["skipped"])) == (4, 4, ["broken.npz#fold != 0"])
     again = CliRunner().invoke(app, command)
-    assert json.loads(again.stdout)["already"] == 1
+    report = json.loads(again.stdout)
+    assert (report["already"], report["sources"]) == (1, 2)  # the data set's own files are none
     for wrong, message in (
         (["build", "-o", out, "--split", "val"], "--split val; expected train, test, or nothing"),
         (["build", "-o", out + "2"], "holds no data set yet, and there is nothing to build from"),
         (["build", "-o", out, "--overlap", "1"], "'overlap' is 1.0"),
-        (["build", "-o", "s3://bucket/set", str(tmp_path)], "can't be built in an object store"),
+        (["build", "-o", "s3://bucket/set", str(tmp_path / "a.mp4")], "can't be built in an object store"),
     ):
         found = CliRunner().invoke(app, wrong)
         assert isinstance(found.exception, TmorError) and message in str(found.exception)

@@ -205,12 +205,15 @@ def _find(paths: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> l
             raise TmorError(f"{path}: there is no such file or folder; expected {what}")
         inside = [path] if path.is_file() or _is_openpose(path) else sorted(path.rglob("*"))
         root = path.parent if inside == [path] else path
+        data_sets = [folder for folder in inside if folder.is_dir() and is_shards(folder)]
         for file in inside:
             name = file.relative_to(root).as_posix()
             if any(part.startswith(".") for part in name.split("/")) or (file.is_dir() and not _is_openpose(file)):
                 continue
             if _is_openpose(file.parent) and file != path:
                 continue  # a frame of a folder that is a source itself
+            if any(folder in file.parents for folder in data_sets):
+                continue
             if wanted(file):
                 collection = root.resolve().name or "root"
                 found.setdefault(f"{collection}/{name}", Source(file, name, collection))
