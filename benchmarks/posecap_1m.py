@@ -3,8 +3,8 @@
     python benchmarks/posecap_1m.py FOLDER [--triplets 1000000] [--batch 256] [--seconds 60] [--keep]
 
 Makes a simulated data set in FOLDER (64 frames x 17 joints x 2, two 512-d float16 embeddings, captions; 6.6 GB for a
-million), prints the figures, and removes it. Embeddings are random; keypoints are random walks, so they don't compress
-better than real ones.
+million), prints the figures, and removes it. Keypoints and embeddings are cut at random places out of a long random
+walk and out of noise, so that they can't be compressed.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ def simulated(count: int, *, chunk: int = 4096) -> Iterator[pa.RecordBatch]:
     """Rows as the schema wants them, made by whole arrays: a million records one by one would take an hour."""
     rng = np.random.default_rng(0)
     schema = with_embeddings()
+    size = 2 * FRAMES * JOINTS * 2
+    walk = rng.standard_normal((1 << 15, JOINTS * 2), dtype=np.float32).cumsum(axis=0).astype("<f2").tobytes()
+    noise = (rng.standard_normal(1 << 20) / WIDTH**0.5).astype(np.float16)
     for first in range(0, count, chunk):
         n = min(chunk, count - first)
-        steps = rng.standard_normal((n, FRAMES, JOINTS, 2), dtype=np.float32)
-        points = steps.cumsum(axis=1).astype("<f2")
+        cuts = (2 * rng.integers(0, (len(walk) - size) // 2, n)).tolist()
         names = [f"simulated/{i:07d}.mp4/0@0.00" for i in range(first, first + n)]
         texts = [
             [{"text": f"a person {VERBS[i % len(VERBS)]} for the {i}th time", "kind": "caption", "origin": "simulated"}]
@@ -50,7 +52,7 @@ def simulated(count: int, *, chunk: int = 4096) -> Iterator[pa.RecordBatch]:
             "frames": np.full(n, FRAMES, dtype=np.int32),
             "dims": np.full(n, 2, dtype=np.int8),
             "origin": [[320.0, 240.0]] * n,
-            "keypoints": [p.tobytes() for p in points],
+            "keypoints": [walk[cut : cut + size] for cut in cuts],
             "content": [f"{i:064x}" for i in range(first, first + n)],
             "signature": [i.to_bytes(32, "big") for i in range(first, first + n)],
             "texts": texts,
@@ -60,9 +62,8 @@ def simulated(count: int, *, chunk: int = 4096) -> Iterator[pa.RecordBatch]:
         arrays = []
         for field in schema:
             if field.name in ("video", "text"):
-                values = rng.standard_normal((n, WIDTH), dtype=np.float32)
-                values /= np.linalg.norm(values, axis=1, keepdims=True)
-                flat = pa.array(values.astype(np.float16).ravel())
+                starts = rng.integers(0, len(noise) - WIDTH, n)
+                flat = pa.array(noise[(starts[:, None] + np.arange(WIDTH)).ravel()])
                 arrays.append(pa.FixedSizeListArray.from_arrays(flat, WIDTH))
             elif field.name in columns:
                 arrays.append(pa.array(columns[field.name], field.type))
