@@ -24,6 +24,7 @@ from tmor.posecap import build as building
 from tmor.posecap.build import REPORT, Clips, PoseReader, Source, _cut_all, build, cut, embed, find_poses, find_videos
 from tmor.posecap.shards import open_shards
 from tmor.posecap.texts import Caption
+from tmor.posecap.triplets import read_triplets
 from tmor.skeleton.formats import write_packed, write_tracks
 from tmor.skeleton.sample import sample_set
 from tmor.skeleton.tracks import Track
@@ -48,6 +49,15 @@ class FakeReader:
         time.sleep(self.sleep_s)
         track = SAMPLES[int(text) % len(SAMPLES)]
         return _cut_all([track], source, self.config, "fake", self.hash)
+
+
+class Moves:
+    """A describer."""
+
+    name = "fake words"
+
+    def __call__(self, video: Path | None, track: Track, label: str | None) -> tuple[str, ...]:
+        return (f"moves {label}",)
 
 
 def texts_of(
@@ -131,8 +141,11 @@ def test_new_captions_need_no_new_poses(tmp_path: Path) -> None:
     assert {r.source for r in records if r.texts} == {"clip001.mp4"}
     assert {r.label for r in records if r.texts} == {"waves"}
     assert report.rewritten == sum(bool(r.texts) for r in records) > 0
-    described = build(tmp_path / "out", [], None, describe=lambda track: "moves")
+    described = build(tmp_path / "out", [], None, describe=Moves())
     assert described.rewritten == n - report.rewritten
+    assert build(tmp_path / "out", [], None, describe=Moves()).rewritten == 0
+    texts = {t for _, r in open_shards(tmp_path / "out").records() for t in r.texts if r.source == "clip000.mp4"}
+    assert {(t.text, t.kind, t.origin) for t in texts} == {("moves None", "generated", "fake words")}
 
 
 def test_what_is_missing_or_too_much_is_listed(tmp_path: Path) -> None:
@@ -312,6 +325,24 @@ def test_pose_files_and_packed_sets(tmp_path: Path) -> None:
     assert (wave.texts[0].text, wave.texts[0].kind, wave.texts[0].origin) == ("wave", "label", "gym.npz")
     assert {t.kind for t in wave.texts[1:]} == {"description"}
     assert len(wave.track) == len(SAMPLES[0])
+
+
+@pytest.mark.shared
+def test_a_real_set_trains_the_same_from_either(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "florence3d" / "florence3d.npz"
+    part = "is_train_xsub"
+    build(tmp_path / "out", find_poses([path], part=part), PoseReader(BuildConfig(), part))
+    before = {t.id: t for t in read_triplets(path, part=part)}
+    after = open_shards(tmp_path / "out").triplets()
+    assert len(after) > 0.95 * len(before)
+    for triplet in after:
+        own = before[triplet.id]
+        assert (triplet.source, triplet.label, triplet.texts) == (own.source, own.label, own.texts)
+        assert (triplet.track.fps, triplet.track.layout) == (own.track.fps, own.track.layout)
+        away = np.abs(own.track.keypoints - np.nanmedian(own.track.keypoints, axis=(0, 1)))
+        error = np.abs(triplet.track.keypoints - own.track.keypoints)
+        assert np.array_equal(np.isnan(error), np.isnan(own.track.keypoints))
+        assert not (error > away * 2.0**-11 + 1e-4).any()
 
 
 def test_the_command(tmp_path: Path) -> None:

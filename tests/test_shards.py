@@ -251,6 +251,14 @@ def test_forked_processes_are_told(filled: Path, monkeypatch: pytest.MonkeyPatch
         shards.take([0])
 
 
+def test_an_address_is_opened_like_a_folder(filled: Path) -> None:
+    address = f"file://{filled}"
+    shards = open_shards(address)
+    assert (is_shards(address), len(shards)) == (True, 72)
+    entry = config(filled, path=address)
+    assert len(read_training_data(entry, Path("elsewhere"))) == 72
+
+
 # ---- errors
 
 

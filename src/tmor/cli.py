@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tmor.posecap.build import BuildReport, Source
     from tmor.serve.onnx import OnnxModel
     from tmor.serve.predict import TrackResult
+    from tmor.skeleton.tracks import Track
 
 app = typer.Typer(
     name="tmor",
@@ -691,7 +692,13 @@ def _texts_for_build(captions: Path | None, describe: bool) -> tuple[Any, Any, A
         groups = reading.by_source(texts)  # pyright: ignore[reportAttributeAccessIssue]
         texts_of = partial(_of_groups, reading.texts_of, groups)  # pyright: ignore[reportAttributeAccessIssue]
     if describe:
-        from tmor.posecap.kinematics import describe_movement as words  # pyright: ignore[reportMissingImports]
+        from tmor.posecap.captioners import Clip, KinematicCaptioner  # pyright: ignore[reportMissingImports]
+
+        class Words(KinematicCaptioner):
+            def __call__(self, video: Path | None, track: Track, label: str | None) -> Any:
+                return super().__call__(Clip(track=track, label=label))
+
+        words = Words()
     return texts, texts_of, words
 
 

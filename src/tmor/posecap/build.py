@@ -99,6 +99,20 @@ class Reader(Protocol):
         ...
 
 
+class Describer(Protocol):
+    """Puts clips that have no text into words; ``name`` is the origin of its texts."""
+
+    name: str
+
+    def __call__(self, video: Path | None, track: Track, label: str | None) -> Sequence[str]:
+        """The texts, the plainest first; none where there is nothing to say.
+
+        Args:
+            video: the file that ``track`` is from, its times counted from the file's start; None = not there.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class VideoReader:
     """Finds the people of a video and cuts their tracks into clips.
@@ -319,7 +333,7 @@ def build(
     config: BuildConfig | None = None,
     captions: Sequence[Caption] = (),
     texts_of: TextsOf | None = None,
-    describe: Callable[[Track], str] | None = None,
+    describe: Describer | None = None,
     licence: str = "",
     split: str = "",
     workers: int | None = None,
@@ -410,18 +424,19 @@ class _Work:
 class _Texts:
     """What is said about clips."""
 
-    def __init__(
-        self, captions: Sequence[Caption], texts_of: TextsOf | None, describe: Callable[[Track], str] | None
-    ) -> None:
+    def __init__(self, captions: Sequence[Caption], texts_of: TextsOf | None, describe: Describer | None) -> None:
         assert texts_of is not None or not captions
         self._captions, self._texts_of, self._describe = captions, texts_of, describe
 
-    def __call__(self, source: str, track: Track, own: Sequence[Caption]) -> tuple[Caption, ...]:
+    def __call__(
+        self, source: str, path: Path | None, track: Track, own: Sequence[Caption], label: str | None
+    ) -> tuple[Caption, ...]:
         """All texts of a clip; ``own`` are those that the source knows itself."""
         end_s = None if track.fps is None else track.start_s + len(track) / track.fps
         found = [*self._of(source, track.start_s, end_s), *own]
         if not found and self._describe is not None:
-            found = [Caption(source, self._describe(track), kind="generated", origin="tmor describe_movement")]
+            words = self._describe(path, track, label)
+            found = [Caption(source, text, kind="generated", origin=self._describe.name) for text in words]
         return tuple({caption.text: caption for caption in reversed(found)}.values())[::-1]
 
     def _of(self, source: str, start_s: float | None, end_s: float | None) -> list[Caption]:
@@ -512,7 +527,8 @@ class _Writer:
             Caption(source, text, kind=first if n == 0 else later, origin="tmor" if n and triplet.label else name)
             for n, text in enumerate(triplet.texts)
         ]
-        found = self._texts(source, triplet.track, texts)
+        path = made.source.path
+        found = self._texts(source, path if is_video(path) else None, triplet.track, texts, triplet.label)
         return Record(
             id=triplet.id,
             collection=triplet.source,
@@ -577,6 +593,7 @@ def _pending(
 def _rewrite(shards: Shards, texts: _Texts, sources: Sequence[Source], version: int, progress: Progress) -> int:
     """Give older triplets the texts that are theirs now; those about which nothing new is said keep what they have."""
     collections = {source.collection for source in sources}
+    videos = {(s.collection, s.name): s.path for s in sources if is_video(s.path)}
     changed: dict[int, tuple[Caption, ...]] = {}
     labels: dict[int, str | None] = {}
     count, total = 0, len(shards)
@@ -586,7 +603,8 @@ def _rewrite(shards: Shards, texts: _Texts, sources: Sequence[Source], version: 
             progress("texts", n, total)
         if collections and record.collection not in collections:
             continue
-        found = texts(record.source, record.track, ())
+        video = videos.get((record.collection, record.source))
+        found = texts(record.source, video, record.track, (), record.label)
         generated = all(t.kind == "generated" for t in record.texts)
         if not found or (all(t.kind == "generated" for t in found) and not generated):
             continue
