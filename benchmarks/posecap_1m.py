@@ -118,6 +118,8 @@ def main() -> None:
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"size on disk       {size / 1e9:.2f} GB, {size / count:,.0f} bytes per triplet")
 
+    import lance  # noqa: F401  (which takes a moment the first time, whatever is opened)
+
     started = time.monotonic()
     shards = open_shards(folder)
     assert len(shards) == count

@@ -194,6 +194,14 @@ def test_epochs_and_seeds_differ() -> None:
     assert len(orders) == 9
 
 
+def test_batches_come_from_everywhere() -> None:
+    order = epoch_rows(50_000, seed=0, epoch=0)
+    for first in (0, 256 * 100):
+        rows = order[first : first + 256]
+        assert len(set((rows // 8).tolist())) > 200
+        assert abs(rows.mean() / 50_000 - 0.5) < 0.06
+
+
 def test_resume_is_exact(filled: Path) -> None:
     shards = open_shards(filled)
     whole = list(shards.batches(batch=10, seed=3, epoch=1))
