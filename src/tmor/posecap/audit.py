@@ -124,10 +124,14 @@ def _near_duplicates(signatures: Sequence[bytes], splits: Sequence[str]) -> list
 
 
 def _compare(rows: Sequence[dict[str, Any]], folders: Sequence[Path]) -> tuple[list[str], list[str]]:
-    """Sources whose content differs, and those that are not there."""
+    """Sources whose content differs, and those that are not there, in the folders and below."""
+    files: dict[str, list[Path]] = defaultdict(list)
+    for folder in folders:
+        for file in folder.rglob("*"):
+            files[file.name].append(file)
     changed, unreachable = [], []
     for name, digest in sorted({(row["source"].partition("#")[0], row["source_hash"]) for row in rows}):
-        there = [folder / name for folder in folders if (folder / name).is_file()]
+        there = [f for f in files[Path(name).name] if f"/{f.as_posix()}".endswith(f"/{name}") and f.is_file()]
         try:
             if not there:
                 unreachable.append(name)

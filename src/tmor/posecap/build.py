@@ -88,6 +88,7 @@ class Clips:
     estimator: str = ""
     estimator_hash: str = ""
     left_out: Counter[str] = field(default_factory=Counter)
+    chosen: bool = False  # somebody chose these clips: near-duplicates stay
 
 
 class Reader(Protocol):
@@ -134,7 +135,7 @@ class VideoReader:
 
 @dataclass(frozen=True)
 class PoseReader:
-    """Reads packed sets as they are, and cuts the tracks of other pose files into clips.
+    """Reads packed sets as they are, near-duplicates and all, and cuts the tracks of other pose files into clips.
 
     Args:
         part: of packed sets (:meth:`tmor.skeleton.formats.PackedSet.part`).
@@ -150,7 +151,7 @@ class PoseReader:
             return _cut_all(read_tracks(source.path), source, self.config)
         triplets = read_triplets(source.path, part=self.part, captions=self.captions)
         seen = [t for t in triplets if not np.isnan(t.track.keypoints).all()]
-        return Clips(seen, left_out=Counter({"nobody is seen": len(triplets) - len(seen)}))
+        return Clips(seen, left_out=Counter({"nobody is seen": len(triplets) - len(seen)}), chosen=True)
 
 
 @dataclass
@@ -472,7 +473,7 @@ class _Writer:
         self._licence, self._split = licence, split
         self._commit_rows, self._commit_s = commit_rows, commit_s
         table = shards.column("collection", "source", "source_hash", "estimator", "estimator_hash")
-        # Within the split only: the test part of a benchmark stays whole, and tmor verify names what leaks into it.
+        # Within the split only: what a test part shares with a training part is for tmor verify to name.
         self._seen = Seen()
         for own in shards.column("signature", where=f"split = '{split}'").column("signature").to_pylist():
             self._seen.add(own)
@@ -497,7 +498,7 @@ class _Writer:
                 left_out["there already, from another part or file"] += 1
                 continue
             own = signature(triplet.track)
-            if self._seen.find(own) is not None:
+            if not made.clips.chosen and self._seen.find(own) is not None:
                 left_out["nearly the same as another clip of its split"] += 1
                 continue
             self._seen.add(own)
