@@ -429,6 +429,21 @@ def test_clips_of_a_track_cover_it() -> None:
     assert [len(clip) for clip in cut(unknown, BuildConfig())[0]] == [250]
 
 
+def test_a_folder_of_openpose_frames_is_one_source(tmp_path: Path) -> None:
+    person = {"pose_keypoints_2d": [float(i + 1) for i in range(75)]}
+    folder = tmp_path / "poses" / "walk"
+    folder.mkdir(parents=True)
+    for i in range(40):
+        (folder / f"walk_{i:012d}_keypoints.json").write_text(json.dumps({"people": [person]}))
+    (tmp_path / "poses" / "b.bvh").write_text("")
+    sources = find_poses([tmp_path / "poses"])
+    assert [s.name for s in sources] == ["b.bvh", "walk"]
+    assert [s.name for s in find_poses([folder])] == ["walk"]
+    report = build(tmp_path / "out", sources, PoseReader(BuildConfig()))
+    assert list(report.skipped) == ["b.bvh"]
+    assert report.left_out == {"moves less than 0.02 body sizes": 1}
+
+
 def test_no_videos_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TmorError, match="no videos found"):
         find_videos([tmp_path])

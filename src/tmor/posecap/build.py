@@ -221,12 +221,13 @@ def _find(paths: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> l
         inside = [path] if path.is_file() or _is_openpose(path) else sorted(path.rglob("*"))
         root = path.parent if inside == [path] else path
         data_sets = [folder for folder in inside if folder.is_dir() and is_shards(folder)]
+        frames = {file.parent for file in inside if file.name.endswith("_keypoints.json")}
         for file in inside:
             name = file.relative_to(root).as_posix()
             if any(part.startswith(".") for part in name.split("/")) or (file.is_dir() and not _is_openpose(file)):
                 continue
-            if _is_openpose(file.parent) and file != path:
-                continue  # a frame of a folder that is a source itself
+            if file.parent in frames and file != path:
+                continue  # the folder is a source itself
             if any(folder in file.parents for folder in data_sets):
                 continue
             if wanted(file):
