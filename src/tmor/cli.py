@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from tmor.downstream.evaluate import Evaluation
     from tmor.model.model import Model
     from tmor.pose.cameras import Source
+    from tmor.posecap.build import BuildReport
+    from tmor.posecap.build import Source as BuildSource
     from tmor.serve.onnx import OnnxModel
     from tmor.serve.predict import TrackResult
     from tmor.serve.watch import Answer, Watcher
     from tmor.skeleton.tracks import Track
+    from tmor.teachers.huggingface import TextTeacher, VideoTeacher
 
 app = typer.Typer(
     name="tmor",
@@ -81,6 +84,13 @@ class Part(StrEnum):
     text = "text"
     camera = "camera"
     descriptions = "descriptions"
+
+
+class Engine(StrEnum):
+    """Where a data set is built."""
+
+    local = "local"
+    ray = "ray"
 
 
 def main() -> None:
@@ -922,6 +932,215 @@ def import_weights(
         raise TmorError(f"{output}: exists already; choose another name")
     save_model(import_unik(file), output)
     err.print(f"wrote {output}")
+
+
+# ---- data sets of triplets
+
+DataSetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="A folder that build wrote, or its address.")]
+SourcesOption = Annotated[list[Path], typer.Option(help="A folder that it was built from; may be repeated.")]
+
+
+@app.command(rich_help_panel="Data")
+def build(
+    videos: Annotated[list[Path] | None, typer.Argument(help="Videos, or folders of them.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The data set's folder, new or to be extended.")] = ...,  # pyright: ignore[reportArgumentType]
+    from_poses: Annotated[list[Path], typer.Option(help="Pose files, packed sets, or folders of them, as well.")] = [],  # noqa: B006
+    captions: Annotated[Path | None, typer.Option(help="Texts: CSV, JSON, SRT, VTT, or a folder of them.")] = None,
+    captioner: Annotated[
+        str | None,
+        typer.Option(help="For clips without text: kinematic, a model's folder or hub id, or ENDPOINT#MODEL."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what an endpoint would be asked.")] = False,
+    unfiltered: Annotated[bool, typer.Option("--unfiltered", help="Keep captions that say nothing useful.")] = False,
+    licence: Annotated[str, typer.Option(help="Words of the sources' licence.")] = "",
+    split: Annotated[str, typer.Option(help="Of the sources: train, test, or empty.")] = "",
+    part: Annotated[str | None, typer.Option(help="Of packed sets, for example is_train or 'not is_test'.")] = None,
+    estimator: Annotated[str, typer.Option(help="Finds the poses: rtmlib, mediapipe, or a model file.")] = "rtmlib",
+    video_teacher: Annotated[str | None, typer.Option(help="Embeds the videos: a folder or hub id.")] = None,
+    text_teacher: Annotated[str | None, typer.Option(help="Embeds the texts: offline, a folder or hub id.")] = None,
+    clip_s: Annotated[float, typer.Option(help="Seconds of a clip.")] = 4.0,
+    overlap: Annotated[float, typer.Option(help="Share of a clip that the next one repeats.")] = 0.0,
+    shortest_s: Annotated[float, typer.Option(help="A shorter rest of a track is left out.")] = 1.0,
+    least_visible: Annotated[float, typer.Option(help="Least share of joints that are seen.")] = 0.4,
+    least_motion: Annotated[float, typer.Option(help="Least movement, in body sizes.")] = 0.02,
+    workers: Annotated[int, typer.Option(help="Processes (or Ray tasks) that find poses.", min=1)] = 1,
+    engine: Annotated[Engine, typer.Option(help="local, or ray for many machines.")] = Engine.local,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a data set of (skeleton, video, text) triplets out of videos or pose files; the same command goes on."""
+    from tmor.config import build_config
+    from tmor.posecap.build import PoseReader, Reader, VideoReader, embed, find_poses, find_videos
+    from tmor.posecap.build import build as run
+
+    config = build_config(
+        {
+            "clip_s": clip_s,
+            "overlap": overlap,
+            "shortest_s": shortest_s,
+            "least_visible": least_visible,
+            "least_motion": least_motion,
+        }
+    )
+    if split not in ("", "train", "test"):
+        raise TmorError(f"--split {split}; expected train, test, or nothing")
+    by_sequence = captions is not None and _is_by_sequence(captions)
+    texts, filtered = [], None
+    if captions is not None and not by_sequence:
+        from tmor.posecap.filters import filter_texts
+        from tmor.posecap.texts import read_captions
+
+        texts = read_captions(captions)
+        if not unfiltered:
+            texts, filtered = filter_texts(texts)
+    words = None
+    if captioner is not None:
+        from tmor.posecap.captioners import load_captioner
+
+        words = load_captioner(captioner, dry_run=dry_run)
+    jobs: list[tuple[list[BuildSource], Reader | None]] = []
+    if videos:
+        jobs.append((find_videos(videos), VideoReader(config, estimator)))
+    if from_poses:
+        jobs.append((find_poses(from_poses, part=part), PoseReader(config, part, captions if by_sequence else None)))
+    text, video = _teachers(text_teacher, video_teacher)
+    reports = []
+    with _progress("building") as progress:
+        for sources, reader in jobs or [([], None)]:
+            report = run(
+                output,
+                sources,
+                reader,
+                config=config,
+                captions=texts,
+                captioner=words,
+                licence=licence,
+                split=split,
+                workers=workers if reader is not None and isinstance(reader, VideoReader) else None,
+                engine=engine.value,
+                progress=progress,
+            )
+            if text is not None or video is not None:
+                embed(output, report=report, text=text, video=video, sources=sources, progress=progress)
+            reports.append(report)
+    if filtered is not None and filtered.dropped:
+        err.print(str(filtered), markup=False)
+    for report in reports:
+        if as_json:
+            print(json.dumps(vars(report), ensure_ascii=False))
+        else:
+            _print_build(report)
+    err.print(f"wrote {output}; build-report.json has the details", markup=False)
+
+
+def _is_by_sequence(captions: Path) -> bool:
+    """Whether it is a packed set's own file of captions."""
+    from tmor.skeleton.formats.files import read_json
+
+    if captions.suffix != ".json" or not captions.is_file():
+        return False
+    content = read_json(captions)
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "seq_id" in content[0]
+
+
+def _teachers(text: str | None, video: str | None) -> tuple[TextTeacher | None, VideoTeacher | None]:
+    from tmor.teachers.huggingface import load_text_teacher, load_video_teacher
+
+    return (
+        None if text is None else load_text_teacher(text),
+        None if video is None else load_video_teacher(video),
+    )
+
+
+def _print_build(report: BuildReport) -> None:
+    out.print(
+        f"{report.sources} sources: {report.built} built, {report.already} there before, "
+        f"{len(report.skipped)} skipped; {report.clips} new triplets, {report.triplets} in all"
+    )
+    for name, reason in list(report.skipped.items())[:_MOST_ROWS]:
+        out.print(f"skipped {name}: {reason}", markup=False)
+    for reason, count in report.left_out.items():
+        out.print(f"left out {count} clips: {reason}", markup=False)
+    if report.rewritten:
+        out.print(f"{report.rewritten} older triplets have new texts")
+    if report.without_text:
+        out.print(
+            f"{len(report.without_text)} sources have no text: {', '.join(report.without_text[:5])}", markup=False
+        )
+    if report.unused_captions:
+        names = ", ".join(report.unused_captions[:5])
+        out.print(f"{len(report.unused_captions)} captions are about no source: {names}", markup=False)
+    for column, count in report.embedded.items():
+        out.print(f"{count} triplets have a {column} embedding, {report.not_embedded[column]} have none")
+
+
+@app.command(rich_help_panel="Data")
+def verify(
+    dataset: DataSetArgument,
+    sources: SourcesOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Check a data set: hashes, sizes, values, copies, leaks between splits, licences; exits with 2 if one is wrong."""
+    from dataclasses import asdict
+
+    from tmor.posecap.audit import verify as run
+
+    with _progress("verifying") as progress:
+        audit = run(dataset, sources=sources, progress=progress)
+    if as_json:
+        print(json.dumps(asdict(audit), ensure_ascii=False))
+    else:
+        for finding in (*audit.wrong, *audit.notes):
+            out.print(f"{finding.count} {finding.what}", markup=False)
+            for example in finding.examples:
+                out.print(f"  {example}", markup=False)
+        out.print(f"{audit.triplets} triplets: " + ("all is well" if not audit.wrong else "not all is well"))
+    if audit.wrong:
+        raise typer.Exit(2)
+
+
+@app.command(rich_help_panel="Data")
+def stats(dataset: DataSetArgument, as_json: JsonOption = False) -> None:
+    """Tell what a data set holds: counts, hours, joints, words, sources, licences, near-duplicates."""
+    from tmor.posecap.audit import statistics
+
+    found = statistics(dataset)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    table = Table("", "", show_header=False)
+    for name, value in found.items():
+        if isinstance(value, dict):
+            shown = ", ".join(f"{key}: {_fact(own)}" for key, own in list(value.items())[:30])
+            shown += f" and {len(value) - 30} more" if len(value) > 30 else ""
+        else:
+            shown = _fact(value)
+        table.add_row(name.replace("_", " "), _plain(shown))
+    out.print(table)
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{key} {_fact(own)}" for key, own in value.items()) + ")"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@app.command(rich_help_panel="Data")
+def browse(
+    dataset: DataSetArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("browse.html"),
+    count: Annotated[int, typer.Option("--count", "-n", help="Triplets on the page.", min=1)] = 60,
+    where: Annotated[str | None, typer.Option(help="Only these, in SQL: \"label = 'wave'\".")] = None,
+    seed: SeedOption = 0,
+    sources: SourcesOption = [],  # noqa: B006
+) -> None:
+    """Look into a data set: writes an HTML page of skeletons, pictures, texts and nearest neighbours."""
+    from tmor.serve.browse import write_browse_page
+
+    with _progress("reading") as progress:
+        shown = write_browse_page(
+            output, dataset, count=count, seed=seed, where=where, sources=sources, progress=progress
+        )
+    err.print(f"wrote {output} with {shown} triplets", markup=False)
 
 
 def _plain(text: str) -> str:

@@ -6,13 +6,15 @@ import os
 import tomllib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tmor.errors import ConfigError
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+_T = TypeVar("_T")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -48,15 +50,38 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """One packed set of the training data.
+class BuildConfig:
+    """How the tracks of videos and pose files become clips of a data set.
 
     Args:
-        path: the .npz, relative to the run's data folder.
-        part: which of its sequences, for example ``is_train`` or ``not is_test``; None = all.
-        captions: a JSON file of captions beside it; None = the class names are the text.
+        clip_s: seconds of a clip.
+        overlap: share of a clip that the next one of the same track repeats.
+        shortest_s: what is left at a track's end is a clip from this length.
+        least_visible: a clip in which a smaller share of the 17 joints is seen is left out.
+        least_motion: so is one whose joints move less than this about their mean places, in body sizes.
+    """
+
+    __pydantic_config__ = _STRICT
+    clip_s: Annotated[float, Field(gt=0)] = 4.0
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    shortest_s: Annotated[float, Field(gt=0)] = 1.0
+    least_visible: Share = 0.4
+    least_motion: Strength = 0.02
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One packed set, or one data set of triplets, of the training data.
+
+    Args:
+        path: the .npz or the folder that ``tmor build`` wrote, relative to the run's data folder; or a data set's
+            address in an object store.
+        part: which of its sequences, for example ``is_train`` or ``not is_test``; of a data set of triplets a split,
+            or a condition on its columns in SQL; None = all.
+        captions: a JSON file of captions beside a packed set; None = the class names are the text.
         text: False: the sequences are used without text (their labels are not read at all), in stage 1 alone.
-        depth: an .npz of depth thumbnails in the same order, for the video term; None = no video.
+        depth: an .npz of depth thumbnails in the same order, for the video term; None = no video (a data set of
+            triplets has its own).
     """
 
     __pydantic_config__ = _STRICT
@@ -182,8 +207,17 @@ def pretrain_config(values: dict[str, Any], *, source: str = "config") -> Pretra
     Raises:
         ConfigError: a key is unknown or a value is out of range; ``source`` begins the message.
     """
+    return _checked(PretrainConfig, values, source)
+
+
+def build_config(values: dict[str, Any], *, source: str = "command line") -> BuildConfig:
+    """As :func:`pretrain_config`, of how a data set is built."""
+    return _checked(BuildConfig, values, source)
+
+
+def _checked(kind: type[_T], values: dict[str, Any], source: str) -> _T:
     try:
-        return TypeAdapter(PretrainConfig).validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         lines = []
         for problem in error.errors():

@@ -64,6 +64,27 @@ class Captioner(Protocol):
         ...
 
 
+def load_captioner(name: str, *, dry_run: bool = False) -> Captioner:
+    """The captioner of that name.
+
+    Args:
+        name: ``kinematic``; ``ENDPOINT#MODEL`` for a language model that describes class names, such as
+            ``https://api.openai.com/v1#gpt-4o-mini``; else a folder or hub id of an image-text-to-text model.
+        dry_run: of an endpoint: print what it would be asked, and ask nothing.
+
+    Raises:
+        TmorError: there is no such captioner, or an endpoint without a model.
+    """
+    if name == KinematicCaptioner.name:
+        return KinematicCaptioner()
+    if re.match(r"https?://", name):
+        endpoint, _, model = name.partition("#")
+        if not model:
+            raise TmorError(f"captioner '{name}': expected the endpoint's model behind a #, such as {endpoint}#MODEL")
+        return EndpointCaptioner(endpoint, model, dry_run=dry_run)
+    return PictureCaptioner(name)
+
+
 class KinematicCaptioner:
     """Reads the skeleton by rules (:func:`tmor.posecap.kinematics.describe_movement`); needs no model, no network."""
 

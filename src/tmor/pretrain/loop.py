@@ -26,6 +26,7 @@ from tmor.model.checkpoint import read_tensors, save_model, write_tensors, write
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BASE, SMALL
 from tmor.posecap.captions import plain_label
+from tmor.posecap.shards import is_shards, open_shards
 from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.clusters import cluster, diagnostics
@@ -138,12 +139,7 @@ def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
     """The triplets of all data sets of a config; clips in which nobody is seen are left out, counted and logged."""
     triplets: list[Triplet] = []
     for entry in config.data:
-        read = read_triplets(
-            data / entry.path,
-            part=entry.part,
-            captions=None if entry.captions is None else data / entry.captions,
-            descriptions=config.descriptions,
-        )
+        read = _read(entry, data, descriptions=config.descriptions)
         if not entry.text:
             read = [replace(t, texts=(), label=None) for t in read]
         if entry.depth is not None and config.video_term:
@@ -155,6 +151,18 @@ def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
             )
         triplets += seen
     return triplets
+
+
+def _read(entry: DataConfig, data: Path, *, descriptions: bool) -> list[Triplet]:
+    path = entry.path if "://" in entry.path else data / entry.path
+    if not is_shards(path):
+        captions = None if entry.captions is None else data / entry.captions
+        return read_triplets(path, part=entry.part, captions=captions, descriptions=descriptions)
+    if entry.captions is not None or entry.depth is not None:
+        raise TmorError(
+            f"{entry.path}: a data set of triplets has its own texts and videos; leave captions and depth out"
+        )
+    return open_shards(path).triplets(part=entry.part, descriptions=descriptions)
 
 
 def _check_terms(config: PretrainConfig, clips: Clips) -> None:

@@ -1,0 +1,799 @@
+"""Triplets on disk: a Lance data set that is appended to, gets columns added, and is read at random.
+
+A data set is a folder (or an address in an object store) with ``triplets.lance`` in it; one row per triplet:
+
+==================  =====================  ============================================================================
+column              type                   meaning
+==================  =====================  ============================================================================
+``id``              str                    unique: ``collection/source/person@start``, or a packed set's own ids
+``collection``      str                    the folder of videos, or the packed set, that it belongs to
+``source``          str                    the file, relative to the folder that was built from; ``#part`` of a packed
+                                           set where only a part was taken
+``source_hash``     str                    SHA-256 of that file's bytes
+``start_s, end_s``  float64                the stretch of the source; ``end_s`` is null where the rate is unknown
+``fps``             float64                frames per second, constant within a triplet; null = unknown
+``frames, dims``    int32, int8            of the keypoints
+``layout``          str                    a known layout's name, or a JSON object {"name", "joints", "bones"}
+``origin``          list<float32>          (dims,) the keypoints' median, in their own unit
+``keypoints``       binary                 (frames, joints, dims) little-endian float16 relative to ``origin``; NaN =
+                                           unseen. A keypoint is off by at most 2^-11 of its distance from the origin
+``scores``          binary                 (frames, joints) float16, or null
+``content``         str                    SHA-256 of layout, rate and the arrays above: what ``tmor verify`` checks
+``signature``       fixed_size_binary[32]  equal in all but a few bits where the movement is the same
+``texts``           list<struct>           {text, kind, origin}: the plainest first; the origin is the captioner
+``label``           str                    class name, for diagnostics and evaluation; null = none
+``licence``         str                    words of the licence; empty = not said
+``estimator``       str                    what found the keypoints, and (``estimator_hash``) its weights; empty = not
+                                           said
+``split``           str                    ``train``, ``test``, or empty
+``video``           float16[d]             added later: the video teacher's embedding of the stretch; null = none
+``text``            float16[e]             added later: the text teacher's embedding of the plainest text
+==================  =====================  ============================================================================
+
+Every write is one commit: whoever is killed leaves the version before. Columns are added and filled without rewriting
+the others. Lance is not fork-safe: worker processes must be spawned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tmor.errors import FormatError, TmorError
+from tmor.posecap.duplicates import SIGNATURE_BYTES
+from tmor.posecap.texts import Caption
+from tmor.posecap.triplets import Triplet
+from tmor.skeleton.layouts import LAYOUTS, Layout
+from tmor.skeleton.tracks import Track
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VERSION = 1
+"""Of the schema. A newer one can't be read; an older one would be brought up when opened."""
+
+MAX_FRAMES = 1_000_000
+"""A triplet that claims more frames is damaged or hostile."""
+
+Embedding = Literal["video", "text"]
+"""The columns that teachers add."""
+
+_TABLE = "triplets.lance"
+_VERSION_KEY = b"tmor.posecap"
+_SETTINGS_KEY = b"tmor.build"
+_ROWS_PER_FILE = 65_536
+_RUN, _WINDOW = 8, 8192
+_MOVEMENT = ("frames", "dims", "layout", "origin", "keypoints")
+_RECORD = (
+    *("id", "collection", "source", "source_hash", "start_s", "fps", *_MOVEMENT, "scores", "signature", "texts"),
+    *("label", "licence", "estimator", "estimator_hash", "split"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A triplet without its embeddings, with its provenance: a row of the data set (see this module).
+
+    Args:
+        texts: the plainest first; their kind and origin are kept, their source and times are the record's own.
+        signature: of the movement (:func:`tmor.posecap.duplicates.signature`).
+    """
+
+    id: str
+    collection: str
+    source: str
+    source_hash: str
+    track: Track
+    signature: bytes
+    texts: tuple[Caption, ...] = ()
+    label: str | None = None
+    licence: str = ""
+    estimator: str = ""
+    estimator_hash: str = ""
+    split: str = ""
+
+    @property
+    def end_s(self) -> float | None:
+        """Seconds of the source; None where the rate is unknown."""
+        return None if self.track.fps is None else self.track.start_s + len(self.track) / self.track.fps
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """b triplets as training wants them; what was not asked for is empty or None.
+
+    Args:
+        rows: (b,) int64: which they are.
+        keypoints: one (frames, joints, 2 | 3) float32 array per triplet, NaN = unseen.
+        layouts: of each triplet's joints.
+        fps: (b,) float64, NaN = unknown.
+        texts: of each triplet, the plainest first.
+        video, text: (b, d) float32 embeddings; a row of NaN = none.
+    """
+
+    rows: np.ndarray
+    keypoints: list[np.ndarray]
+    layouts: list[Layout]
+    fps: np.ndarray
+    texts: list[tuple[str, ...]]
+    video: np.ndarray | None
+    text: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def is_shards(path: str | Path) -> bool:
+    """Whether a folder (or an address) holds a data set of triplets, by its content."""
+    return "://" in str(path) or (Path(path) / _TABLE).is_dir()
+
+
+def create_shards(path: str | Path, *, settings: Mapping[str, Any] | None = None) -> Shards:
+    """An empty data set in a folder that need not be there yet.
+
+    Args:
+        settings: how its triplets are made, kept as :attr:`Shards.settings`.
+
+    Raises:
+        TmorError: there is a data set already, the folder can't be written, or pylance is not installed.
+    """
+    if is_shards(path):
+        raise TmorError(f"{path}: holds a data set already; choose another folder")
+    lance = _lance()
+    with _writing(path):
+        Path(path).mkdir(parents=True, exist_ok=True)
+        empty = _schema().empty_table()
+        kept = {**empty.schema.metadata, _SETTINGS_KEY: json.dumps(dict(settings or {}))}
+        lance.write_dataset(empty.replace_schema_metadata(kept), str(Path(path) / _TABLE), mode="create")
+    return open_shards(path)
+
+
+def open_shards(path: str | Path, *, version: int | None = None) -> Shards:
+    """Open a data set for reading.
+
+    Args:
+        path: the folder that ``tmor build`` wrote, or its address in an object store (``s3://...``).
+        version: of the data, as :attr:`Shards.version` gives it; None = the latest.
+
+    Raises:
+        FormatError: there is no data set, it was written by a newer tmor, or lacks a column.
+        TmorError: pylance is not installed.
+    """
+    lance = _lance()
+    remote = "://" in str(path)
+    if not remote and not (Path(path) / _TABLE).is_dir():
+        raise FormatError(f"{path}: holds no data set of triplets (a folder with {_TABLE} in it, from tmor build)")
+    try:
+        dataset = lance.dataset(f"{path}/{_TABLE}" if remote else str(Path(path) / _TABLE), version=version)
+    except (ValueError, OSError) as error:
+        raise FormatError(f"{path}: can't be opened as a data set of triplets: {_short(error)}") from error
+    found = (dataset.schema.metadata or {}).get(_VERSION_KEY)
+    if found is None or not found.isdigit():
+        raise FormatError(f"{path}: is a Lance data set, but not of tmor's triplets")
+    if int(found) > VERSION:
+        raise FormatError(
+            f"{path}: schema version {int(found)}; this tmor reads up to {VERSION}: upgrade tmor to read it"
+        )
+    for field in _schema():
+        if field.name not in dataset.schema.names or dataset.schema.field(field.name).type != field.type:
+            own = dataset.schema.field(field.name).type if field.name in dataset.schema.names else "missing"
+            raise FormatError(f"{path}: column '{field.name}' is {own}; expected {field.type}")
+    for name in ("video", "text"):
+        if name in dataset.schema.names and not _is_embedding(dataset.schema.field(name)):
+            raise FormatError(f"{path}: column '{name}' is {dataset.schema.field(name).type}; expected float16 vectors")
+    return Shards(str(path), dataset)
+
+
+class Shards:
+    """A data set of triplets; see this module. Use :func:`open_shards` or :func:`create_shards`.
+
+    Can be sent to spawned processes, where the same version is opened again.
+    """
+
+    def __init__(self, path: str, dataset: Any) -> None:
+        self.path, self._dataset, self._pid = path, dataset, os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, self.version)
+
+    def __len__(self) -> int:
+        return self._here().count_rows()
+
+    @property
+    def version(self) -> int:
+        """Counts the commits: the same version always holds the same rows in the same order."""
+        return self._dataset.version
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How its triplets are made, as :func:`create_shards` was told."""
+        try:
+            return dict(json.loads(self._dataset.schema.metadata.get(_SETTINGS_KEY, b"{}")))
+        except (ValueError, TypeError) as error:
+            raise FormatError(f"{self.path}: its settings are damaged: {error}") from error
+
+    @property
+    def files(self) -> int:
+        """How many pieces the rows lie in; :meth:`compact` joins them."""
+        return len(self._dataset.get_fragments())
+
+    def teacher(self, column: Embedding) -> dict[str, str] | None:
+        """Name and weights' hash of the teacher whose embeddings a column holds; None = there is no such column."""
+        if column not in self._dataset.schema.names:
+            return None
+        return {
+            key.decode(): value.decode() for key, value in (self._dataset.schema.field(column).metadata or {}).items()
+        }
+
+    def width(self, column: Embedding) -> int:
+        """Of the embeddings in a column; 0 where there are none."""
+        return self._dataset.schema.field(column).type.list_size if column in self._dataset.schema.names else 0
+
+    # ---- reading
+
+    def take(self, rows: Sequence[int] | np.ndarray, *, columns: Sequence[str] = ("keypoints", "texts")) -> Batch:
+        """The triplets at these rows, in this order.
+
+        Args:
+            columns: what is read of them: ``keypoints``, ``texts``, ``video``, ``text``.
+
+        Raises:
+            TmorError: a row or a column does not exist.
+            FormatError: a triplet's sizes don't fit each other.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise TmorError(f"{self.path}: row {rows.max()}; expected rows 0 to {len(self) - 1}")
+        return self._batch(rows, self._here().take(rows, columns=self._wanted(columns)), columns)
+
+    def batches(
+        self,
+        *,
+        batch: int,
+        seed: int,
+        epoch: int,
+        columns: Sequence[str] = ("keypoints", "texts"),
+        start: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+        worker: int = 0,
+        workers: int = 1,
+    ) -> Iterator[Batch]:
+        """One epoch in random order (:func:`epoch_rows`), read from disk while what was read before is used.
+
+        The order is a function of the version, ``seed`` and ``epoch`` alone. Ranks see different triplets, equally
+        many; a rank's workers take its batches in turn. The last batch may be smaller.
+
+        Args:
+            start: leave out this many batches of the rank: a run that stopped after k steps goes on with ``start=k``.
+
+        Raises:
+            TmorError: there are fewer triplets than ranks, or a number is out of range.
+        """
+        if not (batch > 0 and start >= 0 and 0 <= rank < ranks and 0 <= worker < workers):
+            raise TmorError(
+                f"batch {batch}, start {start}, rank {rank} of {ranks}, worker {worker} of {workers}; "
+                "expected batch > 0, start >= 0, rank < ranks and worker < workers"
+            )
+        order = epoch_rows(len(self), seed=seed, epoch=epoch, rank=rank, ranks=ranks)
+        steps = range(start + (worker - start) % workers, -(-len(order) // batch), workers)
+        # Neighbours are read together: a window's rows in order of their place on disk.
+        together = max(1, _WINDOW // batch)
+        windows = [list(group) for _, group in groupby(steps, key=lambda step: step // together)]
+        wanted = self._wanted(columns)
+
+        def read(window: list[int]) -> tuple[Any, list[np.ndarray]]:
+            parts = [order[step * batch : (step + 1) * batch] for step in window]
+            rows = np.sort(np.concatenate(parts))
+            table = self._here().take(rows, columns=wanted).combine_chunks()
+            return table, [np.searchsorted(rows, part) for part in parts]
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = reader.submit(read, windows[0]) if windows else None
+            for n, window in enumerate(windows):
+                assert ahead is not None
+                table, places = ahead.result()
+                ahead = reader.submit(read, windows[n + 1]) if n + 1 < len(windows) else None
+                for step, at in zip(window, places, strict=True):
+                    yield self._batch(order[step * batch : (step + 1) * batch], table.take(at), columns)
+
+    def records(self, where: str | None = None) -> Iterator[tuple[int, Record]]:
+        """The triplets with their provenance and their ``_rowid``, in order of rows.
+
+        Args:
+            where: a condition on columns in SQL, such as ``collection = 'kard' AND label IS NOT NULL``; None = all.
+        """
+        for row, record, _ in self._scan(where):
+            yield row, record
+
+    def triplets(self, *, part: str | None = None, descriptions: bool = True) -> list[Triplet]:
+        """The triplets as training takes them, in memory.
+
+        Args:
+            part: a split (``train``), or a condition on columns in SQL; None = all.
+            descriptions: False: without the written descriptions of class names.
+
+        Raises:
+            TmorError: no triplet is in this part, or it is neither a split nor a condition.
+        """
+        where = f"split = '{part}'" if part is not None and re.fullmatch(r"\w+", part) else part
+        extra = ["video"] if self.width("video") else []
+        found = []
+        for _, record, embeddings in self._scan(where, extra):
+            texts = tuple(t.text for t in record.texts if descriptions or t.kind != "description")
+            video = embeddings.get("video")
+            found.append(Triplet(record.id, record.collection, record.track, texts, record.label, video))
+        if not found:
+            splits = sorted({row["split"] or "(none)" for row in self.column("split").to_pylist()})
+            raise TmorError(
+                f"{self.path}: no triplet is in part '{part}'; the splits are {', '.join(splits) or 'none'}"
+            )
+        return found
+
+    def column(self, *names: str, where: str | None = None) -> pa.Table:
+        """Whole columns as a table (and ``_rowid``, which :meth:`set_texts` and :meth:`fill` go by).
+
+        Raises:
+            TmorError: a column is not there, or ``where`` can't be understood.
+        """
+        try:
+            return self._here().scanner(columns=list(names), filter=where, with_row_id=True).to_table()
+        except ValueError as error:
+            raise TmorError(f"{self.path}: can't select {', '.join(names)} where {where}: {_short(error)}") from error
+
+    def damaged(self) -> Iterator[tuple[str, str]]:
+        """(id, reason) of every triplet whose sizes don't fit each other, whose values are no keypoints, or whose
+        content is not what was once written."""
+        columns = ["id", "fps", *_MOVEMENT, "scores", "content", "signature"]
+        for table in self._here().scanner(columns=columns, batch_size=1024, scan_in_order=True).to_batches():
+            for row in table.to_pylist():
+                if reason := self._damage(row):
+                    yield row["id"], reason
+
+    def _damage(self, row: dict[str, Any]) -> str | None:
+        import pyarrow as pa
+
+        try:
+            one = pa.Table.from_pylist([row], schema=pa.schema([f for f in _schema() if f.name in row]))
+            keypoints, layouts = self._movement(one)
+            record = {"source": "", "start_s": 0.0, "texts": (), "label": None} | row
+            for name in ("collection", "source_hash", "licence", "estimator", "estimator_hash", "split"):
+                record[name] = ""
+            self._record(record, keypoints[0], layouts[0])
+        except TmorError as error:
+            return str(error).removeprefix(f"{self.path}: ")
+        if np.isnan(keypoints[0]).all():
+            return "nobody is seen in any frame"
+        origin = np.asarray(row["origin"], dtype=np.float32)
+        if _content(layouts[0], row["fps"], origin, row["keypoints"], row["scores"]) != row["content"]:
+            return "its content is not what was written: its hash differs"
+        return None
+
+    # ---- writing
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Add triplets in one commit: all of them or, where it fails, none.
+
+        Raises:
+            TmorError: they can't be written; what was there before is whole.
+        """
+        if not records:
+            return
+        table = _table(records)
+        with _writing(self.path):
+            self._dataset = _lance().write_dataset(
+                table, self._dataset.uri, mode="append", max_rows_per_file=_ROWS_PER_FILE
+            )
+
+    def set_texts(self, texts: Mapping[int, Sequence[Caption]], labels: Mapping[int, str | None]) -> None:
+        """Replace texts and labels of triplets, by ``_rowid``, in one commit; embeddings of the old texts go."""
+        import pyarrow as pa
+
+        if not texts:
+            return
+        table = pa.table(
+            {
+                "_rowid": pa.array(list(texts), pa.uint64()),
+                "texts": pa.array([_text_values(own) for own in texts.values()], _schema().field("texts").type),
+                "label": pa.array([labels.get(row) for row in texts], pa.string()),
+            }
+        )
+        if width := self.width("text"):
+            table = table.append_column("text", pa.nulls(len(table), pa.list_(pa.float16(), width)))
+        self._update(table)
+
+    def add_embeddings(self, column: Embedding, *, teacher: str, teacher_hash: str, width: int) -> None:
+        """Make room for a teacher's embeddings; nothing to do where this very teacher's are there.
+
+        Raises:
+            TmorError: the column holds another teacher's.
+        """
+        import pyarrow as pa
+
+        held = self.teacher(column)
+        if held is not None:
+            if held.get("hash") != teacher_hash or self.width(column) != width:
+                raise TmorError(
+                    f"{self.path}: column '{column}' holds embeddings of teacher {held.get('teacher')} "
+                    f"({held.get('hash')}, width {self.width(column)}); teacher {teacher} ({teacher_hash}, "
+                    f"width {width}) can't be mixed in: use the same, or build into another folder"
+                )
+            return
+        field = pa.field(column, pa.list_(pa.float16(), width), metadata={"teacher": teacher, "hash": teacher_hash})
+        with _writing(self.path):
+            self._dataset.add_columns(pa.schema([field]))
+
+    def fill(
+        self,
+        column: Embedding,
+        compute: Callable[[pa.Table], np.ndarray],
+        *,
+        columns: Sequence[str],
+        where: str | None = None,
+        chunk: int = 4096,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> int:
+        """Compute the embeddings that are missing, a commit per chunk: a killed call goes on where it was.
+
+        Args:
+            compute: gets a table of ``columns`` and returns (n, width); a row of NaN stays missing.
+            where: only these rows.
+
+        Returns:
+            How many are still missing among them.
+        """
+        import pyarrow as pa
+
+        condition = f"{column} IS NULL" + (f" AND ({where})" if where else "")
+        rows = self.column(where=condition).column("_rowid")
+        left = 0
+        for first in range(0, len(rows), chunk):
+            wanted = rows.slice(first, chunk)
+            table = self._here()._take_rows(wanted.to_pylist(), columns=list(columns))
+            values = np.asarray(compute(table), dtype=np.float32)
+            if values.shape != (len(table), self.width(column)):
+                raise ValueError(f"embeddings have shape {values.shape}; expected {(len(table), self.width(column))}")
+            good = np.isfinite(values).all(axis=1)
+            left += int((~good).sum())
+            flat = pa.array(values[good].astype(np.float16).ravel())
+            vectors = pa.FixedSizeListArray.from_arrays(flat, self.width(column))
+            self._update(pa.table({"_rowid": wanted.filter(pa.array(good)).combine_chunks(), column: vectors}))
+            progress(min(first + chunk, len(rows)), len(rows))
+        return left
+
+    def compact(self) -> None:
+        """Join the small files of many commits; rows keep their order. Versions older than a day go."""
+        from datetime import timedelta
+
+        with _writing(self.path):
+            self._dataset.optimize.compact_files(target_rows_per_fragment=_ROWS_PER_FILE, num_threads=1)
+            self._dataset = _lance().dataset(self._dataset.uri)
+            self._dataset.cleanup_old_versions(older_than=timedelta(days=1))
+
+    # ---- inside
+
+    def _wanted(self, columns: Sequence[str]) -> list[str]:
+        for column in columns:
+            if column not in ("keypoints", "texts", "video", "text") or column not in self._dataset.schema.names:
+                raise TmorError(f"{self.path}: has no column '{column}' to train on")
+        wanted = [column for column in columns if column != "keypoints"]
+        return wanted + (["fps", *_MOVEMENT] if "keypoints" in columns else ["fps"])
+
+    def _here(self) -> Any:
+        if os.getpid() != self._pid:
+            raise TmorError(
+                f"{self.path}: was opened before this process was forked, which Lance does not survive; "
+                "start workers with spawn (multiprocessing_context='spawn')"
+            )
+        return self._dataset
+
+    def _update(self, table: pa.Table) -> None:
+        """Replace columns of the rows that ``_rowid`` names, in one commit."""
+        import pyarrow.compute as pc
+
+        if not len(table):
+            return
+        lance = _lance()
+        with _writing(self.path):
+            fragment_ids = pc.shift_right(table.column("_rowid"), 32)  # pyright: ignore[reportAttributeAccessIssue]
+            changed, fields = [], set()
+            for fragment in pc.unique(fragment_ids).to_pylist():  # pyright: ignore[reportAttributeAccessIssue]
+                own = table.filter(pc.equal(fragment_ids, fragment))  # pyright: ignore[reportAttributeAccessIssue]
+                metadata, modified = self._here().get_fragment(fragment).update_columns(own)
+                changed.append(metadata)
+                fields |= set(modified)
+            operation = lance.LanceOperation.Update(updated_fragments=changed, fields_modified=sorted(fields))
+            self._dataset = lance.LanceDataset.commit(self._dataset.uri, operation, read_version=self._dataset.version)
+
+    def _scan(
+        self, where: str | None, extra: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Record, dict[str, np.ndarray | None]]]:
+        """(_rowid, record, embeddings) in order of rows."""
+        try:
+            scanner = self._here().scanner(
+                columns=[*_RECORD, *extra], filter=where, with_row_id=True, batch_size=1024, scan_in_order=True
+            )
+            for table in scanner.to_batches():
+                batch = self._batch(np.arange(len(table)), table, ("keypoints",))
+                embeddings = {name: _vectors(table.column(name)) for name in extra}
+                rows = table.drop_columns([*_MOVEMENT, *extra]).to_pylist()
+                for i, row in enumerate(rows):
+                    found = {name: None if np.isnan(x[i, 0]) else x[i] for name, x in embeddings.items()}
+                    yield row["_rowid"], self._record(row, batch.keypoints[i], batch.layouts[i]), found
+        except ValueError as error:
+            raise TmorError(f"{self.path}: can't select triplets where {where}: {_short(error)}") from error
+
+    def _record(self, row: dict[str, Any], keypoints: np.ndarray, layout: Layout) -> Record:
+        scores = row["scores"]
+        if scores is not None:
+            if len(scores) != 2 * keypoints.shape[0] * keypoints.shape[1]:
+                raise FormatError(
+                    f"{self.path}: triplet '{row['id']}' has {len(scores)} bytes of scores; expected "
+                    f"{keypoints.shape[0]} frames x {keypoints.shape[1]} joints of float16"
+                )
+            scores = np.frombuffer(scores, "<f2").reshape(keypoints.shape[:2])
+        track = Track(keypoints, layout, row["fps"], scores=scores, start_s=row["start_s"], id=row["id"])
+        end_s = None if track.fps is None else track.start_s + len(track) / track.fps
+        texts = tuple(
+            Caption(row["source"], t["text"], track.start_s, end_s, t["kind"], t["origin"]) for t in row["texts"] or ()
+        )
+        return Record(
+            **{name: row[name] for name in ("id", "collection", "source", "source_hash", "label")},
+            signature=bytes(row["signature"]),
+            **{name: row[name] or "" for name in ("licence", "estimator", "estimator_hash", "split")},
+            track=track,
+            texts=texts,
+        )
+
+    def _batch(self, rows: np.ndarray, table: Any, columns: Sequence[str]) -> Batch:
+        keypoints, layouts = self._movement(table) if "keypoints" in columns else ([], [])
+        return Batch(
+            rows=rows,
+            keypoints=keypoints,
+            layouts=layouts,
+            fps=np.asarray(table.column("fps").to_numpy(zero_copy_only=False), dtype=np.float64)
+            if "fps" in table.schema.names
+            else np.full(len(rows), np.nan),
+            texts=_plain_texts(table.column("texts")) if "texts" in columns else [],
+            video=_vectors(table.column("video")) if "video" in columns else None,
+            text=_vectors(table.column("text")) if "text" in columns else None,
+        )
+
+    def _movement(self, table: Any) -> tuple[list[np.ndarray], list[Layout]]:
+        """Decode a table's keypoints at once; sizes that don't fit are an error before anything is allocated."""
+        layouts = [_layout(name, self.path) for name in table.column("layout").to_pylist()]
+        frames, dims = (np.asarray(table.column(name), dtype=np.int64) for name in ("frames", "dims"))
+        joints = np.array([len(layout) for layout in layouts], dtype=np.int64)
+        keypoints, origins = (_whole(table.column(name)) for name in ("keypoints", "origin"))
+        sizes = np.asarray(_lengths(keypoints), dtype=np.int64)
+        axes = np.asarray(_lengths(origins), dtype=np.int64)
+        good = (frames > 0) & (frames <= MAX_FRAMES) & np.isin(dims, (2, 3)) & (axes == dims)
+        good &= sizes == 2 * frames * joints * dims
+        if not good.all():
+            i = int(np.argmin(good))
+            raise FormatError(
+                f"{self.path}: row with {frames[i]} frames, {joints[i]} joints and {dims[i]} dimensions has "
+                f"{sizes[i]} bytes of keypoints and {axes[i]} numbers of origin; the data set is damaged"
+            )
+        starts = np.asarray(keypoints.buffers()[1]).view(np.int32)[keypoints.offset :][: len(keypoints) + 1]
+        content = memoryview(keypoints.buffers()[2] or b"")[starts[0] : starts[-1]]
+        flat = np.frombuffer(content, "<f2").astype(np.float32)
+        middles = np.asarray(origins.flatten(), dtype=np.float32)
+        found, first, axis = [], 0, 0
+        for layout, count, d in zip(layouts, frames.tolist(), dims.tolist(), strict=True):
+            stop = first + count * len(layout) * d
+            points = flat[first:stop].reshape(count, len(layout), d)
+            points += middles[axis : axis + d]
+            found.append(points)
+            first, axis = stop, axis + d
+        return found, layouts
+
+
+def epoch_rows(n: int, *, seed: int, epoch: int, rank: int = 0, ranks: int = 1) -> np.ndarray:
+    """Which of n rows a rank visits in an epoch, in order: every rank others, equally many.
+
+    Runs of 8 neighbours are shuffled, and then the rows within windows of 8192: reading rows one by one costs ten times
+    as much, and a batch of 256 still comes from some 230 places. The up to ``ranks - 1`` rows that are left over are
+    other ones in every epoch.
+
+    Raises:
+        TmorError: there are fewer rows than ranks.
+    """
+    if n < ranks:
+        raise TmorError(f"{n} triplets can't be shared by {ranks} ranks; expected at least one each")
+    runs = _random(seed, epoch, 0).permutation(-(-n // _RUN))
+    order = (runs[:, None] * _RUN + np.arange(_RUN)).ravel()
+    share = n // ranks
+    own = order[order < n][rank * share : (rank + 1) * share]
+    chance = _random(seed, epoch, rank + 1)
+    for first in range(0, share, _WINDOW):
+        own[first : first + _WINDOW] = chance.permutation(own[first : first + _WINDOW])
+    return own
+
+
+def _random(seed: int, epoch: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, (stream << 32) + epoch]))
+
+
+# ---- rows
+
+
+def _encoded(track: Track) -> tuple[np.ndarray, bytes, bytes | None]:
+    points = track.keypoints
+    seen = points[~np.isnan(points[..., 0])]
+    origin = np.median(seen, axis=0) if len(seen) else np.zeros(track.dims)
+    origin = origin.astype(np.float32)
+    with np.errstate(over="ignore"):
+        offsets = (points - origin).astype("<f2")
+    # 65,504 units from the person's middle nobody has a joint.
+    offsets[np.isinf(offsets).any(axis=2)] = np.nan
+    offsets[np.isnan(offsets)] = np.nan  # one bit pattern of NaN, for the hash's sake
+    scores = None if track.scores is None else track.scores.astype("<f2").tobytes()
+    return origin, offsets.tobytes(), scores
+
+
+def _content(layout: Layout, fps: float | None, origin: np.ndarray, keypoints: bytes, scores: bytes | None) -> str:
+    head = json.dumps([_layout_text(layout), fps, [float(x) for x in origin], scores is not None])
+    return hashlib.sha256(head.encode() + b"\0" + keypoints + (scores or b"")).hexdigest()
+
+
+def _table(records: Sequence[Record]) -> pa.Table:
+    import pyarrow as pa
+
+    rows = []
+    for record in records:
+        track = record.track
+        origin, keypoints, scores = _encoded(track)
+        rows.append(
+            {
+                **{name: getattr(record, name) for name in ("id", "collection", "source", "source_hash", "label")},
+                **{name: getattr(record, name) for name in ("licence", "estimator", "estimator_hash", "split")},
+                "start_s": track.start_s,
+                "end_s": record.end_s,
+                "fps": track.fps,
+                "frames": len(track),
+                "dims": track.dims,
+                "layout": _layout_text(track.layout),
+                "origin": origin.tolist(),
+                "keypoints": keypoints,
+                "scores": scores,
+                "content": _content(track.layout, track.fps, origin, keypoints, scores),
+                "signature": record.signature,
+                "texts": _text_values(record.texts),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=_schema())
+
+
+def _text_values(texts: Sequence[Caption]) -> list[dict[str, str]]:
+    return [{"text": t.text, "kind": t.kind, "origin": t.origin} for t in texts]
+
+
+@lru_cache(maxsize=1)
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    text = pa.struct([("text", pa.string()), ("kind", pa.string()), ("origin", pa.string())])
+    strings = ("label", "licence", "estimator", "estimator_hash", "split")
+    return pa.schema(
+        [
+            *(pa.field(name, pa.string()) for name in ("id", "collection", "source", "source_hash")),
+            *(pa.field(name, pa.float64()) for name in ("start_s", "end_s", "fps")),
+            pa.field("frames", pa.int32()),
+            pa.field("dims", pa.int8()),
+            pa.field("layout", pa.string()),
+            pa.field("origin", pa.list_(pa.float32())),
+            *(pa.field(name, pa.binary()) for name in ("keypoints", "scores")),
+            pa.field("content", pa.string()),
+            pa.field("signature", pa.binary(SIGNATURE_BYTES)),
+            pa.field("texts", pa.list_(text)),
+            *(pa.field(name, pa.string()) for name in strings),
+        ],
+        metadata={_VERSION_KEY: str(VERSION)},
+    )
+
+
+def _is_embedding(field: pa.Field) -> bool:
+    import pyarrow as pa
+
+    kind = field.type
+    return pa.types.is_fixed_size_list(kind) and pa.types.is_float16(kind.value_type) and 0 < kind.list_size <= 65536
+
+
+def _whole(column: Any) -> Any:
+    """A column as one array."""
+    if not hasattr(column, "chunks"):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _lengths(column: Any) -> Any:
+    """Of lists or bytes; -1 for null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    measure = pc.binary_length if pa.types.is_binary(column.type) else pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]
+    return measure(column).fill_null(-1)
+
+
+def _plain_texts(column: Any) -> list[tuple[str, ...]]:
+    column = _whole(column)
+    stops = np.diff(np.asarray(column.offsets))
+    words = column.flatten().field("text").to_pylist()
+    texts, first = [], 0
+    for count in stops.tolist():
+        texts.append(tuple(words[first : first + count]))
+        first += count
+    return texts
+
+
+def _vectors(column: Any) -> np.ndarray:
+    """(n, width) float32; a row of NaN where there is null."""
+    column = _whole(column)
+    width = column.type.list_size
+    values = np.full((len(column), width), np.nan, dtype=np.float32)
+    there = ~np.asarray(column.is_null())
+    # flatten() leaves out the nulls
+    values[there] = np.asarray(column.flatten()).reshape(-1, width)
+    return values
+
+
+def _layout_text(layout: Layout) -> str:
+    if LAYOUTS.get(layout.name) == layout:
+        return layout.name
+    return json.dumps({"name": layout.name, "joints": layout.joints, "bones": layout.bones})
+
+
+@lru_cache(maxsize=1024)
+def _layout(text: str, path: str) -> Layout:
+    if text in LAYOUTS:
+        return LAYOUTS[text]
+    try:
+        found = json.loads(text)
+        return Layout(found["name"], tuple(found["joints"]), tuple((a, b) for a, b in found["bones"]))
+    except (ValueError, KeyError, TypeError, TmorError) as error:
+        raise FormatError(f"{path}: layout {text[:80]!r} is not known, and no description of one: {error}") from error
+
+
+# ---- Lance
+
+
+def _lance() -> Any:
+    try:
+        import lance
+    except ImportError:
+        raise TmorError(
+            "data sets of triplets need pylance, which is not installed; pip install 'tmor[posecap]'"
+        ) from None
+    return lance
+
+
+def _reopen(path: str, version: int) -> Shards:
+    return open_shards(path, version=version)
+
+
+@contextmanager
+def _writing(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TmorError(
+            f"{path}: can't be written: {_short(error)}; the data set is as it was after its last commit"
+        ) from error
+
+
+def _short(error: BaseException) -> str:
+    """The first sentence of what Lance says, without the lines of its source."""
+    return re.split(r", /|\. Valid fields|\n", str(error))[0][:300]

@@ -1,0 +1,443 @@
+"""Building data sets: stop, resume, extend, refuse; what is skipped is listed."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tmor.cli import app
+from tmor.config import BuildConfig
+from tmor.errors import TmorError
+from tmor.posecap import build as building
+from tmor.posecap.build import REPORT, Clips, PoseReader, Source, _cut_all, build, cut, embed, find_poses, find_videos
+from tmor.posecap.captioners import Clip
+from tmor.posecap.shards import open_shards
+from tmor.posecap.texts import Caption
+from tmor.posecap.triplets import read_triplets
+from tmor.skeleton.formats import write_packed, write_tracks
+from tmor.skeleton.sample import sample_set
+from tmor.skeleton.tracks import Track
+
+SAMPLES = [track for _, track in sample_set()]
+
+
+@dataclass(frozen=True)
+class FakeReader:
+    """The file's text is a number: the sample motion that it "shows"."""
+
+    config: BuildConfig = field(default_factory=BuildConfig)
+    sleep_s: float = 0.0
+    hash: str = "fake-1"
+
+    def __call__(self, source: Source) -> Clips:
+        text = source.path.read_text()
+        if not text.isdigit():
+            if text == "die":
+                os._exit(9)
+            raise TmorError(f"{source.path}: can't be read as a video")
+        time.sleep(self.sleep_s)
+        track = SAMPLES[int(text) % len(SAMPLES)]
+        return _cut_all([track], source, self.config, "fake", self.hash)
+
+
+class Moves:
+    """A captioner."""
+
+    name, hash = "fake words", "1"
+
+    def __call__(self, clip: Clip) -> tuple[str, ...]:
+        return (f"moves {clip.label}",)
+
+
+def videos(folder: Path, count: int) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        (folder / f"clip{i:03d}.mp4").write_text(str(i))
+    return folder
+
+
+def rows(path: Path) -> list[tuple]:
+    return [
+        (r.id, r.source, r.source_hash, r.track.keypoints.tobytes(), tuple(t.text for t in r.texts))
+        for _, r in open_shards(path).records()
+    ]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("built")
+    source = videos(folder / "videos", 12)
+    captions = [Caption(f"clip{i:03d}", f"does thing {i}") for i in range(12)]
+    build(folder / "out", find_videos([source]), FakeReader(), captions=captions)
+    return source, folder / "out"
+
+
+def test_every_triplet_knows_where_it_is_from(built: tuple[Path, Path]) -> None:
+    source, out = built
+    records = [record for _, record in open_shards(out).records()]
+    assert {record.source for record in records} == {path.name for path in source.iterdir()}
+    for record in records:
+        assert record.collection == "videos"
+        assert record.source_hash == building.content_id(source / record.source)
+        assert (record.estimator, record.estimator_hash) == ("fake", "fake-1")
+        assert [t.text for t in record.texts] == [f"does thing {int(record.source[4:7])}"]
+        number = int((source / record.source).read_text())
+        whole = SAMPLES[number]
+        first = round(record.track.start_s * 30)
+        own = whole.keypoints[first : first + len(record.track)]
+        assert np.abs(record.track.keypoints - own).max() < 2e-3  # metres
+
+
+def test_the_same_command_again_does_nothing(built: tuple[Path, Path]) -> None:
+    source, out = built
+    before = rows(out)
+    captions = [Caption(f"clip{i:03d}", f"does thing {i}") for i in range(12)]
+    report = build(out, find_videos([source]), FakeReader(), captions=captions)
+    assert (report.built, report.already, report.clips, report.rewritten) == (0, 12, 0, 0)
+    assert rows(out) == before
+
+
+def test_extended_later_equals_built_at_once(tmp_path: Path) -> None:
+    source = videos(tmp_path / "videos", 5)
+    build(tmp_path / "a", find_videos([source]), FakeReader())
+    videos(source, 9)
+    report = build(tmp_path / "a", find_videos([source]), FakeReader())
+    assert (report.built, report.already) == (4, 5)
+    build(tmp_path / "b", find_videos([source]), FakeReader())
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+
+
+def test_new_captions_need_no_new_poses(tmp_path: Path) -> None:
+    source = videos(tmp_path / "videos", 4)
+    build(tmp_path / "out", find_videos([source]), FakeReader())
+    n = len(open_shards(tmp_path / "out"))
+
+    captions = [Caption("clip001.mp4", "waves", kind="label"), Caption("nobody.mp4", "x", 3.0)]
+    report = build(tmp_path / "out", [], None, captions=captions)
+    assert report.unused_captions == ["nobody.mp4 at 3 s"]
+    records = [r for _, r in open_shards(tmp_path / "out").records()]
+    assert len(records) == n
+    assert {r.source for r in records if r.texts} == {"clip001.mp4"}
+    assert {r.label for r in records if r.texts} == {"waves"}
+    assert report.rewritten == sum(bool(r.texts) for r in records) > 0
+    described = build(tmp_path / "out", [], None, captioner=Moves())
+    assert described.rewritten == n - report.rewritten
+    assert build(tmp_path / "out", [], None, captioner=Moves()).rewritten == 0
+    texts = {t for _, r in open_shards(tmp_path / "out").records() for t in r.texts if r.source == "clip000.mp4"}
+    assert {(t.text, t.kind, t.origin) for t in texts} == {("moves None", "generated", "fake words")}
+
+
+def test_what_is_missing_or_too_much_is_listed(tmp_path: Path) -> None:
+    source = videos(tmp_path / "videos", 4)
+    (source / "broken.mp4").write_text("no video")
+    (source / "copy.mp4").write_text("0")
+    (source / "notes.txt").write_text("not a video")
+    still = Track(np.repeat(SAMPLES[0].keypoints[:1], 60, axis=0), SAMPLES[0].layout, 30.0)
+    assert cut(still, BuildConfig())[1] == Counter({"moves less than 0.02 body sizes": 1})
+    sources = find_videos([source])
+    (source / "clip003.mp4").unlink()  # in mid-build, as far as the build can tell
+    captions = [Caption("clip000", "a"), Caption("clip001.mp4", "b"), Caption("other.mp4", "c")]
+    report = build(tmp_path / "out", sources, FakeReader(), captions=captions)
+    assert report.skipped == {
+        "broken.mp4": f"{source}/broken.mp4: can't be read as a video",
+        "clip003.mp4": f"{source}/clip003.mp4: there is no such file; expected a video file "
+        "(MP4, MOV, MKV, WebM, AVI, MPEG, ...)",
+    }
+    assert report.same_content == {"copy.mp4": "clip000.mp4"}
+    assert report.without_text == ["clip002.mp4"]
+    assert report.unused_captions == ["other.mp4"]
+    assert (report.sources, report.built, report.triplets) == (6, 3, len(open_shards(tmp_path / "out")))
+    assert json.loads((tmp_path / "out" / REPORT).read_text())["skipped"] == report.skipped
+
+
+def test_near_duplicates_stay_out_and_the_changed_file_is_named(tmp_path: Path) -> None:
+    source = videos(tmp_path / "videos", 2)
+    first = build(tmp_path / "out", find_videos([source]), FakeReader())
+    again = str(len(SAMPLES))  # the same motion from a file of other bytes
+    (source / "again.mp4").write_text(again)
+    (source / "clip001.mp4").write_text("7")
+    report = build(tmp_path / "out", find_videos([source]), FakeReader())
+    assert report.clips == 0
+    assert report.without_clips["again.mp4"]["nearly the same as another clip of its split"] > 0
+    assert report.skipped["clip001.mp4"].startswith("its content has changed since it was built")
+    assert report.triplets == first.triplets
+
+
+def test_the_second_build_refuses_and_a_dead_one_is_taken_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = videos(tmp_path / "videos", 2)
+    out = tmp_path / "out"
+    with building._locked(out):
+        here = f"process {os.getpid()} on {socket.gethostname()}"
+        with pytest.raises(TmorError) as error:
+            build(out, find_videos([source]), FakeReader())
+        assert str(error.value) == f"{out}: {here} is building it; wait for it to end, or stop it"
+    (out / "build.lock").write_text(f"process 999999 on {socket.gethostname()}\n")
+    build(out, find_videos([source]), FakeReader())
+    assert "process 999999" in caplog.text and "going on from its last commit" in caplog.text
+    (out / "build.lock").write_text("process 1 on elsewhere\n")
+    with pytest.raises(TmorError, match="process 1 on elsewhere is building it, or died there; if it died, delete"):
+        build(out, find_videos([source]), FakeReader())
+
+
+def test_other_settings_or_estimators_are_not_mixed_in(tmp_path: Path) -> None:
+    source = videos(tmp_path / "videos", 2)
+    build(tmp_path / "out", find_videos([source]), FakeReader())
+    with pytest.raises(TmorError, match=r"was built with clip_s 4\.0; use the same"):
+        build(tmp_path / "out", find_videos([source]), FakeReader(), config=BuildConfig(clip_s=2))
+    videos(source, 3)
+    with pytest.raises(TmorError, match="poses were found by fake; those of fake can't be mixed in"):
+        build(tmp_path / "out", find_videos([source]), FakeReader(hash="fake-2"))
+
+
+def test_a_full_disk_leaves_the_last_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lance
+
+    source = videos(tmp_path / "videos", 6)
+    write, calls = lance.write_dataset, []
+
+    def full(*args, **kwargs):
+        calls.append(1)
+        if len(calls) > 3:
+            raise OSError(28, "No space left on device")
+        return write(*args, **kwargs)
+
+    monkeypatch.setattr(lance, "write_dataset", full)
+    with pytest.raises(TmorError, match=r"can't be written: .*No space left on device; the data set is as it was"):
+        build(tmp_path / "out", find_videos([source]), FakeReader(), commit_rows=1)
+    assert {r.source for _, r in open_shards(tmp_path / "out").records()} == {"clip000.mp4", "clip001.mp4"}
+    monkeypatch.undo()
+    build(tmp_path / "out", find_videos([source]), FakeReader(), commit_rows=1)
+    build(tmp_path / "once", find_videos([source]), FakeReader())
+    assert rows(tmp_path / "out") == rows(tmp_path / "once")
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_build import FakeReader
+from tmor.posecap.build import build, find_videos
+print("ready", flush=True)
+build({out!r}, find_videos([Path({source!r})]), FakeReader(sleep_s=0.01), commit_rows=1)
+"""
+
+
+def killed_builds(tmp_path: Path, *, times: int, seed: int) -> None:
+    source, out = videos(tmp_path / "videos", 40), tmp_path / "out"
+    code = _CHILD.format(tests=str(Path(__file__).parent), out=str(out), source=str(source))
+    chance = random.Random(seed)
+    for _ in range(times):
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        time.sleep(chance.uniform(0.0, 0.5))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    build(out, find_videos([source]), FakeReader(), commit_rows=1)
+    build(tmp_path / "once", find_videos([source]), FakeReader())
+    assert rows(out) == rows(tmp_path / "once")
+
+
+def test_killed_builds_lose_and_double_nothing(tmp_path: Path) -> None:
+    killed_builds(tmp_path, times=3, seed=0)
+
+
+@pytest.mark.slow
+def test_twenty_killed_builds_lose_and_double_nothing(tmp_path: Path) -> None:
+    killed_builds(tmp_path, times=20, seed=1)
+
+
+@pytest.mark.slow
+def test_a_pool_outlives_its_processes(tmp_path: Path) -> None:
+    source = videos(tmp_path / "videos", 8)
+    (source / "clip0035.mp4").write_text("die")
+    report = build(tmp_path / "out", find_videos([source]), FakeReader(), workers=2)
+    assert report.skipped == {"clip0035.mp4": "the process that read it died"}
+    (source / "clip0035.mp4").unlink()
+    build(tmp_path / "once", find_videos([source]), FakeReader())
+    assert rows(tmp_path / "out") == rows(tmp_path / "once")
+
+
+@pytest.mark.slow
+def test_ray_builds_the_same(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    source = videos(tmp_path / "videos", 8)
+    (source / "broken.mp4").write_text("no video")
+    tests = str(Path(__file__).parent)
+    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": f"{tests}:src"}})
+    try:
+        report = build(tmp_path / "out", find_videos([source]), FakeReader(), workers=2, engine="ray")
+        assert list(report.skipped) == ["broken.mp4"]
+        again = build(tmp_path / "out", find_videos([source]), FakeReader(), workers=2, engine="ray")
+        assert (again.built, again.already) == (0, 8)
+    finally:
+        ray.shutdown()
+    build(tmp_path / "once", find_videos([source]), FakeReader())
+    assert rows(tmp_path / "out") == rows(tmp_path / "once")
+
+
+def test_pose_files_and_packed_sets(tmp_path: Path) -> None:
+    folder = tmp_path / "poses"
+    folder.mkdir()
+    some = [replace(track, id=str(i)) for i, track in enumerate(SAMPLES[:6])]
+    train = np.array([True, True, True, True, False, False])
+    write_packed(folder / "gym.npz", some, labels=["wave", "clap"] * 3, columns={"is_train": train})
+    write_tracks(folder / "own.npz", SAMPLES[6:8])
+    out = tmp_path / "out"
+    report = build(
+        out, find_poses([folder / "gym.npz"], part="is_train"), PoseReader(BuildConfig(), "is_train"), split="train"
+    )
+    assert report.clips == 4
+    build(out, find_poses([folder / "gym.npz"], part="not is_train"), PoseReader(BuildConfig(), "not is_train"))
+    whole = build(out, find_poses([folder]), PoseReader(BuildConfig()), licence="CC0")
+    assert whole.left_out["there already, from another part or file"] == 6
+    records = [r for _, r in open_shards(out).records()]
+    assert Counter(r.source for r in records if r.split) == {"gym.npz#is_train": 4}
+    assert Counter(r.source for r in records if r.collection == "gym") == {
+        "gym.npz#is_train": 4,
+        "gym.npz#not is_train": 2,
+    }
+    assert {r.licence for r in records if r.collection == "poses"} == {"CC0"}
+    wave = next(r for r in records if r.label == "wave")
+    assert (wave.texts[0].text, wave.texts[0].kind, wave.texts[0].origin) == ("wave", "label", "gym.npz")
+    assert {t.kind for t in wave.texts[1:]} == {"description"}
+    assert len(wave.track) == len(SAMPLES[0])
+
+
+@pytest.mark.shared
+def test_a_real_set_trains_the_same_from_either(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "florence3d" / "florence3d.npz"
+    part = "is_train_xsub"
+    build(tmp_path / "out", find_poses([path], part=part), PoseReader(BuildConfig(), part))
+    before = {t.id: t for t in read_triplets(path, part=part)}
+    after = open_shards(tmp_path / "out").triplets()
+    assert len(after) == len(before)
+    for triplet in after:
+        own = before[triplet.id]
+        assert (triplet.source, triplet.label, triplet.texts) == (own.source, own.label, own.texts)
+        assert (triplet.track.fps, triplet.track.layout) == (own.track.fps, own.track.layout)
+        away = np.abs(own.track.keypoints - np.nanmedian(own.track.keypoints, axis=(0, 1)))
+        error = np.abs(triplet.track.keypoints - own.track.keypoints)
+        assert np.array_equal(np.isnan(error), np.isnan(own.track.keypoints))
+        assert not (error > away * 2.0**-11 + 1e-4).any()
+
+
+def test_the_command(tmp_path: Path) -> None:
+    some = [replace(track, id=str(i)) for i, track in enumerate(SAMPLES[:6])]
+    write_packed(tmp_path / "gym.npz", some, labels=["wave", "clap"] * 3, columns={"fold": np.arange(6) % 3})
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    (tmp_path / "a.mp4").write_text("no video")
+    out = str(tmp_path / "out")
+    command = ["build", "-o", out, "--from-poses", str(tmp_path), "--part", "fold != 0", "--licence", "CC0", "--json"]
+    run = CliRunner().invoke(app, command)
+    assert run.exit_code == 0
+    report = json.loads(run.stdout)
+    assert (report["clips"], report["triplets"], list(report["skipped"])) == (4, 4, ["broken.npz#fold != 0"])
+    again = CliRunner().invoke(app, command)
+    report = json.loads(again.stdout)
+    assert (report["already"], report["sources"]) == (1, 2)  # the data set's own files are none
+    for wrong, message in (
+        (["build", "-o", out, "--split", "val"], "--split val; expected train, test, or nothing"),
+        (["build", "-o", out + "2"], "holds no data set yet, and there is nothing to build from"),
+        (["build", "-o", out, "--overlap", "1"], "'overlap' is 1.0"),
+        (["build", "-o", "s3://bucket/set", str(tmp_path / "a.mp4")], "can't be built in an object store"),
+    ):
+        found = CliRunner().invoke(app, wrong)
+        assert isinstance(found.exception, TmorError) and message in str(found.exception)
+
+
+class FakeTeacher:
+    """Texts and stretches of video as numbers."""
+
+    name, width = "fake teacher", 3
+
+    def __init__(self, hash: str) -> None:
+        self.hash = hash
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([[len(text), 1, 0] for text in texts], dtype=np.float32)
+
+
+def test_embeddings_are_completed_and_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
+    source, out = videos(tmp_path / "videos", 3), tmp_path / "out"
+    captions = [Caption("clip000", "four"), Caption("clip001", "fiver")]
+    sources = find_videos([source])
+    report = build(out, sources, FakeReader(), captions=captions)
+
+    def embed_videos(teacher, stretches):
+        return np.array([[np.nan if p.name == "clip002.mp4" else s, e, 2] for p, s, e in stretches])
+
+    monkeypatch.setattr(building, "embed_videos", embed_videos)
+    given = {"text": FakeTeacher("t1"), "video": FakeTeacher("v1"), "sources": sources}
+    embed(out, report=report, **given)
+    shards = open_shards(out)
+    sizes = Counter(r.source for _, r in shards.records())
+    assert report.not_embedded == {"video": sizes["clip002.mp4"], "text": sizes["clip002.mp4"]}
+    assert shards.teacher("text") == {"teacher": "fake teacher", "hash": "t1"}
+    batch = shards.take(range(len(shards)), columns=("texts", "video", "text"))
+    assert batch.text is not None and batch.video is not None
+    assert [None if np.isnan(row[0]) else int(row[0]) for row in batch.text] == [
+        len(t[0]) if t else None for t in batch.texts
+    ]
+    first = shards.triplets()[0]
+    assert first.video is not None and first.video.dtype == np.float32
+    assert first.video.tolist() == pytest.approx([0.0, len(first.track) / 30, 2], abs=0.01)
+
+    with pytest.raises(TmorError, match=r"column 'video' holds embeddings of teacher fake teacher \(v1, width 3\)"):
+        embed(out, report=report, **(given | {"video": FakeTeacher("v2")}))
+    # Other captions: the old ones' embeddings go, the new ones' come.
+    report = build(out, [], None, captions=[Caption("clip001", "seven")])
+    assert len(open_shards(out).column(where="text IS NULL")) == sizes["clip002.mp4"] + sizes["clip001.mp4"]
+    embed(out, report=report, text=FakeTeacher("t1"))
+    assert report.not_embedded["text"] == sizes["clip002.mp4"]
+
+
+def test_clips_of_a_track_cover_it() -> None:
+    rng = np.random.default_rng(0)
+    track = Track(rng.normal(size=(250, 17, 2)).cumsum(axis=0), "coco17", 15.0)
+    clips, left_out = cut(track, BuildConfig(clip_s=4, shortest_s=0.5))
+    assert [len(clip) for clip in clips] == [60, 60, 60, 60, 10]
+    assert np.array_equal(np.concatenate([clip.keypoints for clip in clips]), track.keypoints)
+    assert [clip.start_s for clip in clips] == [0, 4, 8, 12, 16]
+    clips, left_out = cut(track, BuildConfig(clip_s=4, overlap=0.5, shortest_s=1))
+    assert [clip.start_s for clip in clips] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert left_out == Counter()
+    unknown = Track(track.keypoints, "coco17", None)
+    assert [len(clip) for clip in cut(unknown, BuildConfig())[0]] == [250]
+
+
+def test_a_folder_of_openpose_frames_is_one_source(tmp_path: Path) -> None:
+    person = {"pose_keypoints_2d": [float(i + 1) for i in range(75)]}
+    folder = tmp_path / "poses" / "walk"
+    folder.mkdir(parents=True)
+    for i in range(40):
+        (folder / f"walk_{i:012d}_keypoints.json").write_text(json.dumps({"people": [person]}))
+    (tmp_path / "poses" / "b.bvh").write_text("")
+    sources = find_poses([tmp_path / "poses"])
+    assert [s.name for s in sources] == ["b.bvh", "walk"]
+    assert [s.name for s in find_poses([folder])] == ["walk"]
+    report = build(tmp_path / "out", sources, PoseReader(BuildConfig()))
+    assert list(report.skipped) == ["b.bvh"]
+    assert report.left_out == {"moves less than 0.02 body sizes": 1}
+
+
+def test_no_videos_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TmorError, match="no videos found"):
+        find_videos([tmp_path])
+    with pytest.raises(TmorError, match="there is no such file or folder; expected pose files"):
+        find_poses([tmp_path / "nix"])
