@@ -10,12 +10,14 @@ import pytest
 from scipy.io import savemat
 
 from tmor.downstream.benchmarks import jhmdb, ntu_rgbd, penn_action, toyota_smarthome, uav_human
+from tmor.downstream.benchmarks.packed_sets import NW_UCLA
 from tmor.downstream.benchmarks.prepare import prepare
 from tmor.downstream.benchmarks.protocol import Benchmark, Sample, Skipped
 from tmor.errors import FormatError, TmorError
-from tmor.skeleton.formats import PackedSet, read_packed
+from tmor.skeleton.formats import PackedSet, read_packed, write_packed
 from tmor.skeleton.formats.matlab import read_mat
 from tmor.skeleton.layouts import LAYOUTS
+from tmor.skeleton.sample import sample_track
 from tmor.skeleton.tracks import Track
 
 ALL = (
@@ -570,3 +572,24 @@ def test_official_files_become_a_packed_set_that_has_its_folds(tmp_path):
 def test_classes_are_the_official_ones_in_their_order(shared_data, names, file):
     with (shared_data / "labels" / f"{file}.csv").open(encoding="utf-8", newline="") as text:
         assert [row["name"] for row in csv.DictReader(text)] == list(names)
+
+
+# --- NW-UCLA ---------------------------------------------------------------------------------------------------------
+
+
+def test_copies_of_training_samples_can_be_left_out_of_the_test(tmp_path):
+    tracks = [sample_track("squat", seed=n) for n in range(4)]
+    view = {"is_train_xview": np.array([True, True, True, False, False])}
+    write_packed(tmp_path / "nw_ucla.npz", [*tracks, tracks[1]], labels=["squat"] * 5, columns=view)
+    packed = read_packed(tmp_path / "nw_ucla.npz")
+    official, honest = (protocol.folds(packed)[0] for protocol in NW_UCLA.protocols)
+    assert official.train.tolist() == honest.train.tolist() == [True] * 3 + [False] * 2
+    assert official.test.tolist() == [False] * 3 + [True] * 2
+    assert honest.test.tolist() == [False] * 3 + [True, False]
+
+
+@pytest.mark.shared
+def test_nw_ucla_holds_95_copies(shared_data):
+    packed = read_packed(shared_data / "nw_ucla" / "nw_ucla.npz")
+    official, honest = (protocol.folds(packed)[0] for protocol in NW_UCLA.protocols)
+    assert (official.test.sum(), honest.test.sum()) == (464, 369)
