@@ -1,0 +1,35 @@
+"""The command line: a thin shell that parses, calls and prints."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from rich.logging import RichHandler
+
+# The order of the help: who uses it first.
+# isort: off
+from tmor.cli import use, data, learn, models  # noqa: F401 (they add their commands)
+from tmor.cli.shell import app, err, out
+from tmor.errors import TmorError
+# isort: on
+
+__all__ = ["app", "err", "main", "out"]
+
+
+def main() -> None:
+    """Run the command line: exit code 2 where the user's input was at fault, 1 where we are."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_time=False, show_path=False)],
+    )
+    try:
+        app()
+    except TmorError as error:
+        err.print("[red]error:[/red] ", end="")
+        err.print(str(error), markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("stopped")
+        sys.exit(130)

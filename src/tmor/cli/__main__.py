@@ -1,0 +1,5 @@
+"""``python -m tmor.cli``."""
+
+from tmor.cli import main
+
+main()

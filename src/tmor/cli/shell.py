@@ -1,0 +1,76 @@
+"""What the commands share: consoles, options, progress, and how a list or a file is read from or written for a user."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tmor.errors import TmorError
+
+app = typer.Typer(
+    name="tmor",
+    help="What a person is doing, and when, from body movement alone.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+MOST_ROWS = 50
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmor-base, or a checkpoint file.")]
+ClosedOption = Annotated[bool, typer.Option("--closed", help='Always one of the labels, never "none of these".')]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+EstimatorOption = Annotated[
+    str, typer.Option(help="Finds the poses in a video: rtmlib (fetches its models), mediapipe, or a model file.")
+]
+ReportOption = Annotated[Path | None, typer.Option("--report", help="Also write a self-contained HTML page here.")]
+ProtocolOption = Annotated[
+    str | None, typer.Option(help="Of a known benchmark (prepare --list); the usual one when not given.")
+]
+PartOption = Annotated[
+    str | None, typer.Option(help="Training part of a set of your own, for example is_train or 'subject != 4'.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of everything random.")]
+
+
+@contextlib.contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, which shows what a long call reports of itself."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def plain(text: str) -> str:
+    """Text of the user's, with brackets that rich would take for markup made harmless."""
+    return text.replace("[", r"\[")
+
+
+def choices(what: str, text: str) -> list[str]:
+    values = [value.strip() for value in text.split(",") if value.strip()]
+    if not values:
+        raise TmorError(f"--{what} is empty; expected at least one, separated by commas")
+    return values
+
+
+def numbers(what: str, text: str) -> list[int]:
+    values = choices(what, text)
+    for value in values:
+        if not value.isdecimal() or int(value) < 1:
+            raise TmorError(f"--{what} holds '{value}'; expected whole numbers above 0")
+    return [int(value) for value in values]
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    err.print(f"wrote {path}")
