@@ -12,9 +12,11 @@ INSTALL := UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" UV_COMPILE_BYTECO
 	touch $@
 
 .venv/dev: .venv/run
-	$(INSTALL) -e ".[depth,pose-offline,onnx,web,posecap,ray,dev]"
+	$(INSTALL) -e ".[depth,pose-offline,onnx,distributed,web,posecap,dev]"
 	# By themselves: rtmlib's metadata asks for OpenCV with a window system, MediaPipe's for an old NumPy.
 	$(INSTALL) --no-deps rtmlib==0.0.16
+	# Only CLIP's vocabulary in it is read; its metadata asks for torchvision.
+	$(INSTALL) --no-deps clip-anytorch==2.6.0
 	$(INSTALL) --no-deps mediapipe==0.10.21 || echo "no MediaPipe for this machine: its tests will be skipped"
 	touch $@
 
@@ -24,7 +26,8 @@ demo: .venv/run  ## Name the embedded sample motions by text, with the weights t
 test: .venv/dev  ## The default tests, on two processes.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2; status=$$?; [ $$status -eq 5 ] && echo "no tests" && exit 0; exit $$status
 
-slow: .venv/dev  ## The tests that take long.
+slow: .venv/dev  ## The tests that take long; also what they alone need.
+	$(INSTALL) -e ".[ray]"
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m slow
 
 lint: .venv/dev  ## Style and types.
