@@ -857,7 +857,7 @@ SETS = {
     },
     "kard/kard": {"odd-subjects": [(270, 270)], "leave-one-subject-out": [(486, 54)] * 10},
     "msrc12/msrc12": {"odd-subjects": [(297, 295)]},
-    "nw_ucla/nw_ucla": {"cross-view": [(1020, 464)]},
+    "nw_ucla/nw_ucla": {"cross-view": [(1020, 464)], "cross-view-without-copies": [(1020, 369)]},
     "penn_action/penn_action": {"official": [(1258, 1068)]},
     "sbu_interaction/sbu_interaction": {
         "5-fold": [(282 - n, n) for n in (55, 52, 56, 54, 65)],

@@ -726,8 +726,8 @@ def test_the_command_prints_segments_and_who_left(run, stage, tmp_path):
 def test_in_a_terminal_a_table_shows_who_does_what(run, stage, tmp_path, monkeypatch):
     write_video(tmp_path / "clip.mp4", 60)
     screen = io.StringIO()
-    monkeypatch.setattr(cli, "out", Console(file=screen, force_terminal=True, width=90, highlight=False))
-    monkeypatch.setattr(cli, "_REDRAW_S", 0.0)
+    monkeypatch.setattr(cli.use, "out", Console(file=screen, force_terminal=True, width=90, highlight=False))
+    monkeypatch.setattr(cli.use, "_REDRAW_S", 0.0)
     assert run(Actors(stage), "--input", "clip.mp4", "--examples", "mine.npz")[0] == 0
     text = screen.getvalue()
     assert all(title in text for title in ("person", "action now", "probability", "since"))
