@@ -257,6 +257,7 @@ def weights_of(out: Path) -> dict[str, torch.Tensor]:
     return read_tensors(out / "model.safetensors")[0]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_two_ranks_end_as_if_nothing_had_happened_and_near_one_process(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

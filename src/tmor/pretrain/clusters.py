@@ -6,6 +6,7 @@ databases with noise", KDD 1996; the numbering of clusters and the tie rules are
 
 import math
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -232,8 +233,8 @@ class _Pairs:
     """What the first pass found. One buffer: many small ones between the big ones of a tile scatter the heap."""
 
     buffer: Tensor  # (2, room) int32; its pages cost nothing until they are written
-    kept: dict[int, slice]  # by number of the tile, where in the buffer
-    more: set[int]  # the tiles with pairs for which there was no room
+    used: int  # of the room
+    more: set[int]  # the tiles whose pairs found no room
 
 
 def _dbscan(points: Tensor, eps: float, min_samples: int, block: int | None, probes: int | None) -> tuple[Tensor, bool]:
@@ -257,33 +258,49 @@ def _dbscan(points: Tensor, eps: float, min_samples: int, block: int | None, pro
 
 
 def _count_neighbours(search: Neighbours) -> tuple[Tensor, _Pairs]:
-    """(n,) int64: points within eps of each, itself included; and the pairs of sparse tiles, as room allows."""
+    """(n,) int64: points within eps of each, itself included; and the pairs, as room allows."""
     n, device = len(search), search.order.device
     counts = torch.zeros(n, dtype=torch.int64, device=device)
-    pairs = _Pairs(torch.empty(2, min(_KEPT_PAIRS, n * n), dtype=torch.int32, device=device), {}, set())
-    used = 0
+    pairs = _Pairs(torch.empty(2, min(_KEPT_PAIRS, n * n), dtype=torch.int32, device=device), 0, set())
     for tile in search.tiles():
         near = search.near(tile.rows, tile.cols)
-        if near.places is None:
-            by_row, by_col = (near.mask.view(torch.uint8).sum(dim, dtype=torch.int32) for dim in (1, 0))
-            pairs.more.add(tile.number)
-        elif len(near.places):
-            i, j = near.pairs(tile.cols)
-            row = near.places.div(near.mask.shape[1], rounding_mode="floor")
-            by_row = torch.bincount(row, minlength=len(near.rows))
-            by_col = torch.bincount(j - tile.cols.start, minlength=near.mask.shape[1])
-            here = slice(used, used + len(i))
-            if here.stop <= pairs.buffer.shape[1]:
-                pairs.buffer[0, here], pairs.buffer[1, here] = i, j
-                pairs.kept[tile.number], used = here, here.stop
-            else:
-                pairs.more.add(tile.number)
-        else:
+        by_row, by_col = (near.mask.view(torch.uint8).sum(dim, dtype=torch.int32) for dim in (1, 0))
+        found = int(by_row.sum())
+        if not found:
             continue
         counts[near.rows] += by_row
         if not tile.same:
             counts[tile.cols] += by_col
+        here = slice(pairs.used, pairs.used + found)
+        if here.stop <= pairs.buffer.shape[1]:
+            pairs.buffer[0, here], pairs.buffer[1, here] = near.pairs(tile.cols)
+            pairs.used = here.stop
+        else:
+            pairs.more.add(tile.number)
     return counts, pairs
+
+
+def _again(
+    search: Neighbours,
+    pairs: _Pairs,
+    left: Tensor,
+    right: Tensor,
+    *,
+    skip: Callable[[Tile], bool] = lambda tile: False,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pairs with i in the mask ``left`` and j in the mask ``right``: those that were kept, then, unless ``skip``
+    does without a tile, those that are searched again. A pair of different points comes as (i, j), as (j, i) or
+    both."""
+    for part in spans(pairs.used, _NUMBERS):
+        i, j = pairs.buffer[:, : pairs.used][:, part].long()
+        wanted = left[i] & right[j]
+        yield i[wanted], j[wanted]
+    for tile in search.tiles() if pairs.more else ():
+        if tile.number in pairs.more and not skip(tile):
+            i = tile.rows[left[tile.rows]]
+            j = right[tile.cols].nonzero().flatten() + tile.cols.start
+            if len(i) and len(j):
+                yield search.near(i, j).pairs(j)
 
 
 def _core_clusters(search: Neighbours, pairs: _Pairs, core: Tensor) -> Tensor:
@@ -292,13 +309,14 @@ def _core_clusters(search: Neighbours, pairs: _Pairs, core: Tensor) -> Tensor:
     component = np.arange(count)
     is_core = core.cpu().numpy()
     waiting: list[tuple[np.ndarray, np.ndarray]] = []
-    for tile in search.tiles():
-        if tile.number in pairs.more:
-            ends = (tile.rows.cpu().numpy(), tile.cols)
-            seen = np.concatenate([component[part][is_core[part]] for part in ends])
-            if not len(seen) or (seen == seen[0]).all():
-                continue  # all connected already: this makes a collapsed set cheap
-        a, b = (component[index.cpu().numpy()] for index in _tile(search, pairs, tile, core, core))
+
+    def connected(tile: Tile) -> bool:  # already: this makes a collapsed set cheap
+        ends = (tile.rows.cpu().numpy(), tile.cols)
+        seen = np.concatenate([component[part][is_core[part]] for part in ends])
+        return not len(seen) or bool((seen == seen[0]).all())
+
+    for ends in _again(search, pairs, core, core, skip=connected):
+        a, b = (component[index.cpu().numpy()] for index in ends)
         news = a != b
         waiting.append((a[news], b[news]))
         edges += len(waiting[-1][0])
@@ -329,26 +347,11 @@ def _join_borders(search: Neighbours, pairs: _Pairs, core: Tensor, border: Tenso
     """Give each ``border`` point, in place, the lowest label among the core points within eps, if there are any."""
     none = torch.iinfo(torch.int64).max
     lowest = torch.full_like(labels, none)
-    for tile in search.tiles():
-        i, j = _tile(search, pairs, tile, border, core)
+    for i, j in _again(search, pairs, border, core):
         lowest.scatter_reduce_(0, i, labels[j], "amin")
-        if not tile.same:
-            i, j = _tile(search, pairs, tile, core, border)
-            lowest.scatter_reduce_(0, j, labels[i], "amin")
+    for i, j in _again(search, pairs, core, border):
+        lowest.scatter_reduce_(0, j, labels[i], "amin")
     labels[lowest != none] = lowest[lowest != none]
-
-
-def _tile(search: Neighbours, pairs: _Pairs, tile: Tile, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """The neighbour pairs of a tile with i in the mask ``left`` and j in the mask ``right``, kept or searched again."""
-    if tile.number in pairs.kept:
-        i, j = pairs.buffer[:, pairs.kept[tile.number]].long()
-        wanted = left[i] & right[j]
-        return i[wanted], j[wanted]
-    i = tile.rows[left[tile.rows]]
-    j = right[tile.cols].nonzero().flatten() + tile.cols.start
-    if tile.number not in pairs.more or not len(i) or not len(j):
-        return i[:0], j[:0]
-    return search.near(i, j).pairs(j)
 
 
 # --- eps -------------------------------------------------------------------------------------------------------------
