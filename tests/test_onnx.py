@@ -148,16 +148,17 @@ def test_features_and_projections_agree_with_torch(model, exported, track):
     np.testing.assert_allclose(exported.unit(found), model.unit(expected), atol=1e-4)
 
 
+@pytest.mark.parametrize("none", [False, True])
 @pytest.mark.parametrize(
     "labels", [None, ("sit down", "Jumping Jacks"), ("twist", "wave"), ("wave", "Sit Down", "twist")]
 )
-def test_classify_and_detect_agree_with_torch(model, exported, labels):
-    expected, found = model.classify(TRACKS, labels), exported.classify(TRACKS, labels)
+def test_classify_and_detect_agree_with_torch(model, exported, labels, none):
+    expected, found = model.classify(TRACKS, labels, none=none), exported.classify(TRACKS, labels, none=none)
     assert found.labels == expected.labels
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-4)
     assert expected.probabilities.std(axis=0).max() > 0.01, "or agreement would be cheap"
     for track in TRACKS[-6:]:
-        theirs, ours = model.detect(track, labels), exported.detect(track, labels)
+        theirs, ours = model.detect(track, labels, none=none), exported.detect(track, labels, none=none)
         assert [s.label for s in ours] == [s.label for s in theirs]
         for a, b in zip(ours, theirs, strict=True):
             assert (a.start_s, a.end_s, a.score) == pytest.approx((b.start_s, b.end_s, b.score), abs=1e-4)
