@@ -26,7 +26,7 @@ from tmor.errors import FormatError, TmorError
 from tmor.model.answers import check_labels
 from tmor.pose import PoseEstimator, find_people
 from tmor.pose.videos import VideoInfo, probe
-from tmor.serve.examples import frames_between, read_examples
+from tmor.serve.examples import frames_between, joined_labels, read_examples
 from tmor.serve.predict import TrackResult, predict_tracks
 from tmor.skeleton.formats import read_tracks
 from tmor.skeleton.formats.files import is_video
@@ -245,11 +245,9 @@ class Session:
 
     def _names(self, labels: Sequence[str], examples: Mapping[str, Sequence[Track]], limits: Limits) -> tuple[str, ...]:
         """The labels given, spelt as they are enrolled, and the enrolled ones that are not among them."""
-        spelt = {label.casefold(): label for label in examples}
         if len(labels) > limits.labels:
             raise TmorError(f"{len(labels)} labels are given; expected at most {limits.labels}")
-        given = [spelt.get(label.strip().casefold(), label) for label in labels]
-        names = check_labels([*given, *(label for label in examples if label not in given)])
+        names = check_labels(joined_labels(labels, examples))
         if len(names) > limits.labels:
             raise TmorError(f"{len(names)} labels with the enrolled ones; expected at most {limits.labels}")
         for name in names:
