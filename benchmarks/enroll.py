@@ -54,7 +54,7 @@ def main() -> None:
                 models[f"{shots} examples"] = model.enroll(read_examples(file))
         row = []
         for how, asked in models.items():
-            answers = predict_tracks(asked, tracks, names)
+            answers = predict_tracks(asked, tracks, names, none=False)
             right.setdefault(how, []).append(100 * np.mean([a.label == t for a, t in zip(answers, truth, strict=True)]))
             row.append(f"{how} {right[how][-1]:.1f}")
         print(f"seed {seed}: {len(test)} samples of {'; '.join(names)}: {', '.join(row)}", flush=True)
