@@ -661,8 +661,8 @@ def _in_pool(work: _Work, items: Iterator[tuple[Source, str]], workers: int) -> 
 
 def _on_ray(work: _Work, items: list[tuple[Source, str]], workers: int) -> Iterator[_Made]:
     try:
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise TmorError("--engine ray needs Ray Data, which is not installed; pip install 'tmor[ray]'") from None
     if not items:
