@@ -679,21 +679,13 @@ def test_who_is_not_looked_at_for_a_moment_stays_where_pictures_come_irregularly
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Call the command line in this process; returns exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
+def run(run, monkeypatch, tmp_path):
+    """Call ``tmor watch`` with people of our own, and actions enrolled; returns what conftest's ``run`` does."""
     write_examples(tmp_path / "mine.npz", examples())
 
     def call(actors: Actors, *args: object) -> tuple[int, str, str]:
         monkeypatch.setattr("tmor.pose.estimators.load_estimator", lambda name: actors)
-        monkeypatch.setattr(sys, "argv", ["tmor", "watch", *map(str, args)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        done = capsys.readouterr()
-        return code, done.out, " ".join(done.err.split())
+        return run("watch", *args)
 
     return call
 

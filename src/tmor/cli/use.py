@@ -103,12 +103,8 @@ def predict(
     from tmor.serve.predict import predict_file
 
     _check_outputs(file, segments, overlay, report)
-    names = None if labels is None else [label.strip() for label in labels.split(",")]
     enrolled = _examples(examples, onnx)
-    if enrolled:
-        from tmor.serve.examples import joined_labels
-
-        names = joined_labels(names, enrolled)
+    names = _offered(labels, enrolled)
     loaded = _load(model, onnx, names, enrolled)
     with progress_bar(f"reading {file.name}") as progress:
         results = predict_file(loaded, file, names, none=not closed, estimator=estimator, progress=progress)
@@ -169,6 +165,16 @@ def _examples(examples: Path | None, onnx: Path | None) -> dict[str, list[Track]
     from tmor.serve.examples import read_examples
 
     return read_examples(examples)
+
+
+def _offered(labels: str | None, enrolled: dict[str, list[Track]]) -> list[str] | None:
+    """The labels of a command and those that are enrolled; None where there are neither."""
+    names = None if labels is None else [label.strip() for label in labels.split(",")]
+    if not enrolled:
+        return names
+    from tmor.serve.examples import joined_labels
+
+    return joined_labels(names, enrolled)
 
 
 def _load(
@@ -260,7 +266,6 @@ def watch(
 
     if (camera is None) == (source is None):
         raise TmorError("expected one of --camera 0 and --input FILE-OR-ADDRESS")
-    names = None if labels is None else [label.strip() for label in labels.split(",")]
     pictures = open_camera(camera) if camera is not None else open_input(str(source), real_time=real_time)
     with contextlib.closing(pictures):
         from tmor.model.checkpoint import load_model
@@ -270,11 +275,9 @@ def watch(
 
         with progress_bar("getting ready"):
             loaded = load_model(model)
-            if examples is not None:
-                from tmor.serve.examples import joined_labels, read_examples
-
-                enrolled = read_examples(examples)
-                loaded, names = loaded.enroll(enrolled), joined_labels(names, enrolled)
+            enrolled = _examples(examples, None)
+            names = _offered(labels, enrolled)
+            loaded = loaded.enroll(enrolled) if enrolled else loaded
             finder = load_estimator(estimator)
         with contextlib.closing(finder), _stopping_by_ctrl_c(pictures.stop) as stopped:
             watcher = Watcher(loaded, finder, names, none=not closed, fps=pictures.fps)
