@@ -363,27 +363,23 @@ def serve(
         str | None, typer.Option(help="What every request must carry; the page asks for it.", envvar="TMOR_TOKEN")
     ] = None,
     model: ModelOption = "tmor-small",
-    estimator: Annotated[
-        str, typer.Option(help="Finds the poses in a video: rtmlib (fetches its models), mediapipe, or a model file.")
-    ] = "rtmlib",
+    estimator: EstimatorOption = "rtmlib",
     examples: Annotated[Path | None, typer.Option(help="A file of enrolled actions to begin with.")] = None,
 ) -> None:
     """Open a web page, and an HTTP API, that takes videos and pose files; writes nothing."""
     from tmor.model.checkpoint import load_model
-    from tmor.serve.examples import read_examples
     from tmor.serve.web import check_token
     from tmor.serve.web import serve as run
 
     check_token(host, token)
     loaded = load_model(model)
-    known = None if examples is None else read_examples(examples)
     run(
         loaded,
         estimator,
         host=host,
         port=port,
         token=token,
-        examples=known,
+        examples=_examples(examples, None),
         started=lambda address: err.print(f"open {address} in a browser; Ctrl+C ends", soft_wrap=True),
     )
 
