@@ -10,6 +10,8 @@ import torch
 
 import tmor.model.model
 from tmor.errors import TmorError
+from tmor.model.answers import Examples
+from tmor.model.checkpoint import load_model, save_model
 from tmor.model.frame_head import FrameHead
 from tmor.model.model import Model, ModelSpec
 from tmor.model.segments import Joiner, Segment, Windows
@@ -149,6 +151,70 @@ def test_a_label_of_one_text_is_the_projection_of_it():
     np.testing.assert_allclose(found, model.project_texts(["jumping jacks"]), atol=1e-6)
     with pytest.raises(TmorError, match=r"^model 'tiny' has no text head; it can't name actions by text$"):
         Model(replace(TINY, teacher="")).project_labels(["wave"])
+
+
+KNOWING = replace(TINY, known=3)
+
+
+def knowing() -> Model:
+    model = stirred(KNOWING)
+    generator = torch.Generator().manual_seed(3)
+    model.known_motions.copy_(torch.nn.functional.normalize(torch.randn(3, 8, generator=generator), dim=1))
+    rows = torch.from_numpy(Teacher().encode(["squat", "wave", "juggle five clubs"]))
+    model.known_texts.copy_(torch.nn.functional.normalize(rows, dim=1))
+    return model
+
+
+def test_a_text_is_remembered_by_the_movements_of_texts_like_it():
+    model = knowing()
+    plain = Model(TINY).eval()
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if "known" not in k}, strict=False)
+    x = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    motions, texts = model.known_motions.numpy(), model.known_texts.numpy()
+    rows = unit(Teacher().encode(["squat"]))
+    powers = np.exp(rows @ texts.T / 0.05)
+    recalled = powers / powers.sum() @ motions
+    centre = motions.mean(axis=0)
+    own = unit(model.unit(x) - centre) @ unit(recalled - centre).T
+    projected = plain.project(x) @ plain.project_texts(["squat"]).T
+    cosines = model.project(x) @ model.project_texts(["squat"]).T
+    share = (cosines - projected) / (own - projected)
+    np.testing.assert_allclose(share, share.mean(), rtol=1e-3)
+    assert 0.1 < share.mean() < 0.9
+    assert model.meeting_width == model.project(x).shape[1] == 8 + plain.meeting_width
+    np.testing.assert_allclose(np.linalg.norm(model.project(x), axis=1), 1, atol=1e-5)
+
+
+def test_what_a_model_knows_is_in_its_file(tmp_path):
+    model = knowing()
+    save_model(model, tmp_path / "model.safetensors")
+    again = load_model(tmp_path / "model.safetensors")
+    assert again.spec.known == 3
+    for name in ("known_texts", "known_motions"):
+        assert torch.equal(again.state_dict()[name], model.state_dict()[name])
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def test_one_example_per_label_is_compared_by_cosine():
+    rng = np.random.default_rng(0)
+    rows, x = unit(rng.normal(size=(4, 12))).astype(np.float32), unit(rng.normal(size=(9, 12))).astype(np.float32)
+    np.testing.assert_allclose(Examples([row[None] for row in rows]).cosines(x), x @ rows.T, atol=1e-6)
+
+
+def test_a_direction_in_which_examples_of_a_label_differ_counts_less():
+    """Two labels differ along the second axis, their examples among themselves widely along the first."""
+    first = np.array([[0.8, 0.3, 0.52], [-0.8, 0.3, 0.52]], np.float32)
+    second = first * np.array([1, -1, 1], np.float32)
+    asked = unit(np.array([[0.9, 0.2, 0.4], [-0.9, -0.2, 0.4]], np.float32))
+    examples = Examples([first, second])
+    found = examples.cosines(asked)
+    assert (found.argmax(axis=1) == [0, 1]).all()
+    plain = asked @ unit(np.stack([first.mean(axis=0), second.mean(axis=0)])).T
+    assert (found[:, 0] - found[:, 1])[0] > 1.5 * (plain[:, 0] - plain[:, 1])[0]
+    np.testing.assert_allclose(Examples([first[::-1], second]).cosines(asked), found, atol=1e-6)
+    np.testing.assert_allclose(Examples([second, first]).cosines(asked), found[:, ::-1], atol=1e-6)
 
 
 # --- features over time ----------------------------------------------------------------------------------------------

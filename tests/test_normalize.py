@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tmor.config import Augmentation
 from tmor.errors import LayoutError, TmorError
-from tmor.skeleton.augment import augment, crop_positions
+from tmor.skeleton.augment import augment, crop_positions, stretch_limbs
 from tmor.skeleton.layouts import LAYOUTS, UNIK17, Layout, convert
 from tmor.skeleton.normalize import facing, prepare, stretch, to_body, view, views_of
 from tmor.skeleton.sample import sample_track
@@ -20,7 +20,16 @@ from tmor.skeleton.tracks import Track
 AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
 MIRROR = list(UNIK17.mirror)
 PLAIN = Augmentation(
-    shortest_crop=1, camera_deg=0, pitch_deg=0, roll_deg=0, stretch=0, mirror=0, noise=0, lost_joints=0
+    shortest_crop=1,
+    warp=0,
+    limbs=0,
+    camera_deg=0,
+    pitch_deg=0,
+    roll_deg=0,
+    stretch=0,
+    mirror=0,
+    noise=0,
+    lost_joints=0,
 )
 WALK = sample_track("walk")
 
@@ -362,16 +371,17 @@ def test_augmented_clips_are_whole_whatever_is_unseen() -> None:
     assert varied(x, replace(Augmentation(), lost_joints=1.0)).isfinite().all()
 
 
-def test_crops_lie_within_the_clip_and_keep_the_shortest_share() -> None:
+@pytest.mark.parametrize("warp", [0.0, 0.8, 1.0])
+def test_crops_lie_within_the_clip_and_keep_the_shortest_share(warp: float) -> None:
     lengths = torch.tensor([1, 2, 3, 10, 100, 1000]).repeat(200)
     longest = torch.tensor(75).expand(len(lengths))
     positions = crop_positions(
-        lengths, frames=16, longest=longest, shortest=0.5, generator=torch.Generator().manual_seed(0)
+        lengths, frames=16, longest=longest, shortest=0.5, warp=warp, generator=torch.Generator().manual_seed(0)
     )
     assert positions.shape == (1200, 16)
     assert (positions >= 0).all()
     assert (positions <= lengths[:, None] - 1 + 1e-9).all()
-    assert (positions.diff(dim=1) >= 0).all()
+    assert (positions.diff(dim=1) >= -1e-9).all()  # never backwards
     span = positions[:, -1] - positions[:, 0] + 1
     usable = torch.minimum(lengths, longest)
     assert (span >= 0.5 * usable - 1e-9).all()
@@ -381,6 +391,42 @@ def test_crops_lie_within_the_clip_and_keep_the_shortest_share() -> None:
 
 def test_a_crop_of_the_whole_clip_is_the_whole_clip() -> None:
     positions = crop_positions(
-        torch.tensor([9]), frames=9, longest=torch.tensor([75]), shortest=1.0, generator=torch.Generator()
+        torch.tensor([9]), frames=9, longest=torch.tensor([75]), shortest=1.0, warp=0.0, generator=torch.Generator()
     )
     torch.testing.assert_close(positions[0], torch.arange(9.0, dtype=torch.float64))
+
+
+def test_time_warps_between_its_ends() -> None:
+    lengths = torch.full((500,), 101)
+    positions = crop_positions(
+        lengths, frames=101, longest=lengths, shortest=1.0, warp=0.5, generator=torch.Generator().manual_seed(0)
+    )
+    torch.testing.assert_close(positions[:, [0, -1]], torch.tensor([[0.0, 100.0]], dtype=torch.float64).expand(500, -1))
+    speed = positions.diff(dim=1)
+    assert 0.5 <= float(speed.min()) < 0.6 and 1.4 < float(speed.max()) <= 1.5
+    assert (speed.std(dim=1) > 0).all()
+
+
+def test_longer_limbs_carry_what_hangs_from_them() -> None:
+    x = person()
+    joints = UNIK17.joints
+    factors = torch.ones(len(x), 17)
+    arms = [joints.index(f"{side}_elbow") for side in ("left", "right")]
+    factors[:, arms] = 1.5
+    longer = stretch_limbs(x, factors)
+
+    def bone(points: torch.Tensor, start: str, end: str) -> torch.Tensor:
+        return points[:, :, joints.index(end)] - points[:, :, joints.index(start)]
+
+    torch.testing.assert_close(bone(longer, "left_shoulder", "left_elbow"), 1.5 * bone(x, "left_shoulder", "left_elbow"))
+    torch.testing.assert_close(bone(longer, "left_elbow", "left_wrist"), bone(x, "left_elbow", "left_wrist"))
+    others = [i for i, joint in enumerate(joints) if "elbow" not in joint and "wrist" not in joint]
+    torch.testing.assert_close(longer[:, :, others], x[:, :, others])
+    torch.testing.assert_close(stretch_limbs(x, torch.ones(len(x), 17)), x)
+
+
+def test_unseen_joints_stay_unseen_and_what_hangs_from_them_is_not_lost() -> None:
+    x = person().clone()
+    x[:, :, UNIK17.joints.index("left_elbow")] = torch.nan
+    longer = stretch_limbs(x, torch.full((len(x), 17), 1.2))
+    assert torch.equal(longer.isnan(), x.isnan())

@@ -2,6 +2,7 @@ import math
 import os
 import pickle
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from tmor.errors import CheckpointError
 from tmor.model.checkpoint import load_model, save_model
 from tmor.model.model import Model, ModelSpec
 from tmor.model.published import import_unik
-from tmor.model.unik import BASE, SMALL, UNIK, UnikShape
+from tmor.model.unik import BASE, BODY_PARTS, SMALL, UNIK, UnikShape
 
 NARROW = UnikShape(widths=(8, 8, 16, 16), strides=(1, 2, 2, 1))
+SEPARABLE = replace(NARROW, heads=2, separable=True, parts=BODY_PARTS)
 TEN = (8, 8, 8, 8, 16, 16, 16, 32, 32, 32)
 
 
@@ -86,8 +88,9 @@ def test_the_full_size_network_too(tmp_path):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 40, 41, 83, 150])
-def test_inference_equals_the_blocks_as_trained(frames):
-    encoder = trained(UNIK(NARROW))
+@pytest.mark.parametrize("shape", [NARROW, SEPARABLE], ids=["narrow", "separable"])
+def test_inference_equals_the_blocks_as_trained(shape, frames):
+    encoder = trained(UNIK(shape))
     x = bodies(11, 1, frames, 17, 2)
     as_trained = encoder(x).detach(), encoder.frames(x).detach()
     with torch.inference_mode():
@@ -140,9 +143,38 @@ def test_one_feature_for_every_four_frames(frames, steps):
     for shape in (NARROW, SMALL) if frames < 64 else (NARROW,):
         with torch.inference_mode():
             encoder, x = UNIK(shape).eval(), bodies(1, 1, frames, 17, 2)
-            assert encoder.frames(x).shape == (1, steps, shape.widths[-1])
+            assert encoder.frames(x).shape == (1, steps, encoder.features)
             same(encoder.frames(x).mean(dim=1), encoder(x))
     assert math.prod(BASE.strides) == math.prod(SMALL.strides) == 4
+
+
+def test_features_of_parts_are_means_over_their_joints_side_by_side():
+    parts = ((0, 3), (16,))
+    whole, apart = trained(UNIK(NARROW)), UNIK(replace(NARROW, parts=parts)).eval()
+    apart.load_state_dict(whole.state_dict())
+    x = bodies(3, 1, 9, 17, 2)
+    blocks = whole._blocks(whole._normalise(x[:, 0])).detach()  # (rows, joints, frames, width)
+    expected = torch.cat([blocks[:, list(part)].mean(dim=1) for part in parts], dim=-1)
+    assert apart.features == 2 * whole.features == 32
+    same(apart.frames(x).detach(), expected)
+    same(apart(x).detach(), expected.mean(dim=1))
+
+
+def test_the_parts_of_the_body_are_its_seventeen_joints():
+    assert sorted(joint for part in BODY_PARTS for joint in part) == list(range(17))
+
+
+def test_a_separable_convolution_is_one_whose_taps_are_products():
+    full, separable = UNIK(NARROW), UNIK(replace(NARROW, separable=True))
+    assert sum(p.numel() for p in separable.parameters()) < 0.7 * sum(p.numel() for p in full.parameters())
+    own, across = separable.blocks[1].temporal
+    x = bodies(2, 17, 9, 8)
+    taps, mix = own.conv.weight[:, 0, 0], across.conv.weight[:, :, 0, 0]
+    padded = torch.nn.functional.pad(x, (0, 0, 4, 4))
+    swept = torch.stack([(padded[:, :, t : t + 9] * taps.T).sum(dim=2) for t in range(0, 9, 2)], dim=2)
+    own.eval(), across.eval()
+    expected = (swept + own.conv.bias) @ mix.T + across.conv.bias  # a fresh norm only divides by sqrt(1 + eps)
+    same(separable.blocks[1].temporal(x), expected, atol=1e-3)
 
 
 def test_absent_persons_take_no_part_and_present_ones_are_averaged():

@@ -28,6 +28,8 @@ class Augmentation:
 
     Args:
         shortest_crop: a temporal crop keeps at least this share of the clip.
+        warp: time runs faster and slower within a clip, by at most this share.
+        limbs: standard deviation of the logarithm of each limb's length (left and right alike): other people's bodies.
         camera_deg: a virtual camera stands up to this far to either side of a 3D person's front; 0 = right in front.
         pitch_deg: and up to this far above or below.
         roll_deg: rotation in the image plane.
@@ -40,6 +42,8 @@ class Augmentation:
 
     __pydantic_config__ = _STRICT
     shortest_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
+    warp: Share = 0.8
+    limbs: Strength = 0.15
     camera_deg: Strength = 50.0
     pitch_deg: Strength = 20.0
     roll_deg: Strength = 12.0

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.classify import sample_features
 from tmor.errors import TmorError
-from tmor.model.answers import Matching
+from tmor.model.answers import Examples, Matching
 from tmor.model.model import Model
 
 Kind = Literal["text", "example"]
@@ -72,18 +72,20 @@ def trials(
     for _ in range(_TRIALS):
         labels = rng.permutation(offered)[: int(rng.integers(2, min(_MOST_LABELS, count - 1) + 1))]
         asked = np.flatnonzero(fold.test if test else fold.train)
-        if texts is not None:
-            centres = texts[labels]
-        else:
+        chosen = []
+        if texts is None:
             shots = int(rng.integers(1, _MOST_EXAMPLES + 1))
             chosen = [rng.permutation(of_class[k])[:shots] for k in labels]
-            centres = np.stack([rows[own].mean(axis=0) for own in chosen])
-            centres /= np.linalg.norm(centres, axis=1, keepdims=True).clip(min=1e-12)
             asked = np.setdiff1d(asked, np.concatenate(chosen))
         asked = rng.permutation(asked)[:_MOST_SAMPLES]
+        cosines = (
+            Examples([rows[own] for own in chosen]).cosines(rows[asked])
+            if texts is None
+            else rows[asked] @ texts[labels].T
+        )
         place = np.full(count, len(labels))
         place[labels] = np.arange(len(labels))
-        found.append(Trial(rows[asked] @ centres.T, place[data.labels[asked]]))
+        found.append(Trial(cosines, place[data.labels[asked]]))
     return found
 
 

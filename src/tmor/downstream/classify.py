@@ -110,12 +110,13 @@ def fine_tune(
     )
     labels = torch.tensor([int(data.labels[i]) for i in chosen for _ in data.samples[i]])
     torch.manual_seed(seed)
-    tuned = Model(replace(model.spec, classes=data.class_names, stream=stream))
-    # The classes of a model that was fine-tuned before are others, and its whitening does not hold for what comes.
-    fresh = ("class_head.", "centre", "whitening")
-    start = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(fresh)}
+    tuned = Model(replace(model.spec, classes=data.class_names, stream=stream, known=0))
+    # The classes of a model that was fine-tuned before are others, and its whitening does not hold for what comes, nor
+    # what it knows of its training's movements.
+    fresh = {"class_head.weight", "class_head.bias", "centre", "whitening", "known_texts", "known_motions"}
+    start = {name: tensor for name, tensor in model.state_dict().items() if name not in fresh}
     missing = tuned.load_state_dict(start, strict=False).missing_keys
-    assert set(missing) == {"class_head.weight", "class_head.bias", "centre", "whitening"}
+    assert set(missing) == fresh
     head = tuned.class_head
     assert head is not None
     optimizer = torch.optim.AdamW(_rates(tuned, learning_rate, layer_decay), weight_decay=0.05)

@@ -9,6 +9,7 @@ import numpy as np
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.metrics import accuracy
 from tmor.errors import TmorError
+from tmor.model.answers import Examples
 
 
 def few_shot(
@@ -20,7 +21,8 @@ def few_shot(
     episodes: int = 20,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Nearest class mean: every episode draws k training samples per class and classifies the whole test part.
+    """Every episode draws k training samples per class and classifies the whole test part by them, as an enrolled model
+    does (:class:`tmor.model.answers.Examples`).
 
     Args:
         features: (n, d) L2-normalised embeddings.
@@ -46,8 +48,7 @@ def few_shot(
         scores = []
         for episode in range(episodes):
             rng = np.random.default_rng([seed, shot, episode])
-            means = np.stack([features[rng.choice(rows[k], shot, replace=False)].mean(axis=0) for k in classes])
-            means /= np.linalg.norm(means, axis=1, keepdims=True).clip(min=1e-12)
-            scores.append(100 * accuracy(truth, classes[(test @ means.T).argmax(axis=1)]))
+            examples = Examples([features[rng.choice(rows[k], shot, replace=False)] for k in classes])
+            scores.append(100 * accuracy(truth, classes[examples.cosines(test).argmax(axis=1)]))
         result[str(shot)] = float(np.mean(scores))
     return result

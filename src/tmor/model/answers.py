@@ -14,6 +14,10 @@ NONE = "none of these"
 """The answer that a movement is none of the labels offered."""
 
 
+_PRIOR = 0.1
+"""Chosen on validation parts, docs/experiments.md."""
+
+
 @dataclass(frozen=True)
 class Matching:
     """How cosines become probabilities: log-odds of a label against "none of these" are (cosine - level) / temperature.
@@ -50,6 +54,31 @@ class Matching:
             logits = np.concatenate([logits, np.zeros((len(logits), 1))], axis=1)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+class Examples:
+    """Labels told by examples: the nearest mean, where directions in which examples of one label differ count less.
+
+    That is a linear discriminant (Fisher 1936) with a prior: as if ``_PRIOR`` of squared length had been seen spread
+    evenly over all directions. With one example per label it is the nearest example by cosine.
+
+    Args:
+        examples: per label (n, features) embeddings, L2-normalised.
+    """
+
+    def __init__(self, examples: Sequence[np.ndarray]) -> None:
+        differences = np.concatenate([rows - rows.mean(axis=0) for rows in examples]).astype(np.float64)
+        _, lengths, self._directions = np.linalg.svd(differences, full_matrices=False)
+        self._factors = 1 / np.sqrt(1 + lengths**2 / _PRIOR) - 1
+        self._means = self._weighed(np.stack([rows.mean(axis=0) for rows in examples]))
+
+    def cosines(self, embeddings: np.ndarray) -> np.ndarray:
+        """(n, features) embeddings, L2-normalised -> (n, labels)."""
+        return self._weighed(embeddings) @ self._means.T
+
+    def _weighed(self, x: np.ndarray) -> np.ndarray:
+        x = x + (x @ self._directions.T * self._factors) @ self._directions
+        return (x / np.linalg.norm(x, axis=1, keepdims=True).clip(min=1e-12)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmor.errors import CheckpointError, TmorError
-from tmor.model.answers import NONE, Matching, Prediction, check_labels
+from tmor.model.answers import NONE, Examples, Matching, Prediction, check_labels
 from tmor.model.projection import ProjectionHead
 from tmor.model.segments import Joiner, Segment, Windows
 from tmor.model.unik import UNIK, UnikShape
@@ -27,6 +27,9 @@ from tmor.teachers.huggingface import TextTeacher, load_text_teacher
 
 _BATCH = 64
 _FRAME_WINDOW = 64
+# Chosen on validation parts, docs/experiments.md.
+_RECALL = 0.3
+_RECALL_TEMPERATURE = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ModelSpec:
         width: of the common space of the projection heads; 0 = the model has none (an imported encoder).
         teacher, teacher_hash, teacher_width: the text teacher that the text head was trained with.
         video_width: of the video teacher's embeddings; 0 = no video head.
+        known: how many texts of its training the model remembers, each with the mean of its movements.
         classes: what the classification head tells apart, after fine-tuning; empty = there is no such head.
         matching: how cosines of movements with texts and examples become probabilities.
         training: how the weights came about: config, data, date.
@@ -64,6 +68,7 @@ class ModelSpec:
     teacher_hash: str = ""
     teacher_width: int = 384
     video_width: int = 0
+    known: int = 0
     classes: tuple[str, ...] = ()
     matching: Matching = field(default_factory=Matching)
     training: dict[str, Any] = field(default_factory=dict)
@@ -92,6 +97,10 @@ class Model(nn.Module):
         self.whitening: Tensor
         self.register_buffer("centre", torch.zeros(self.encoder.features))
         self.register_buffer("whitening", torch.eye(self.encoder.features))
+        self.known_texts: Tensor
+        self.known_motions: Tensor
+        self.register_buffer("known_texts", torch.zeros(spec.known, spec.teacher_width))
+        self.register_buffer("known_motions", torch.zeros(spec.known, self.encoder.features))
         self.examples: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -153,7 +162,10 @@ class Model(nn.Module):
         Args:
             features: (n, features) as :meth:`features` gives them.
         """
-        return F.normalize((torch.from_numpy(features) - self.centre) @ self.whitening, dim=1).numpy()
+        return self._unit(torch.from_numpy(features)).numpy()
+
+    def _unit(self, features: Tensor) -> Tensor:
+        return F.normalize((features - self.centre) @ self.whitening, dim=1)
 
     def frame_features(self, track: Track) -> tuple[np.ndarray, np.ndarray]:
         """The encoder's features over time, for tracks of any length in bounded memory.
@@ -196,40 +208,64 @@ class Model(nn.Module):
         slots = self.spec.shape.persons or 1
         return F.pad(clips[:, None], (0, 0, 0, 0, 0, 0, 0, slots - 1))
 
+    @property
+    def meeting_width(self) -> int:
+        """Of the space where movements meet texts (:meth:`project`); 0 = the model has none."""
+        return self.spec.width + (self.encoder.features if self.spec.known else 0)
+
     def project(self, features: np.ndarray) -> np.ndarray:
         """Movements in the space of texts.
+
+        It has two parts, each of which speaks for itself in a cosine: the projection that was trained by contrast, and
+        where the model remembers training's texts (``spec.known``) the movement's own embedding, which is compared
+        with the movements of similar texts.
 
         Args:
             features: (n, features) as :meth:`features` gives them.
 
         Returns:
-            (n, width) float32, L2-normalised.
+            (n, :attr:`meeting_width`) float32, L2-normalised.
         """
         if self.motion_head is None:
             raise TmorError(f"model '{self.spec.name}' has no projection heads and can't compare movements with text")
+        rows = torch.from_numpy(features)
         with torch.inference_mode():
-            return self.motion_head(torch.from_numpy(features)).numpy()
+            return self._met(self.motion_head(rows), self._unit(rows)).numpy()
 
     def project_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts in the space of movements.
 
         Returns:
-            (len(texts), width) float32, L2-normalised.
+            (len(texts), :attr:`meeting_width`) float32, L2-normalised.
         """
         if self.text_head is None:
             raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
         rows = torch.from_numpy(embed_texts(self.teacher, texts))
         with torch.inference_mode():
-            return self.text_head(rows).numpy()
+            return self._met(self.text_head(rows), self._recalled(rows)).numpy()
+
+    def _recalled(self, texts: Tensor) -> Tensor:
+        """(n, teacher_width) teacher embeddings -> (n, features): the mean movement of training's texts, each weighted
+        by how similar it is."""
+        weights = (texts @ self.known_texts.T / _RECALL_TEMPERATURE).softmax(dim=1)
+        return weights @ self.known_motions
+
+    @property
+    def known_centre(self) -> Tensor:
+        """(features,) the mean of ``known_motions``; zero where there are none."""
+        return self.known_motions.sum(dim=0) / max(1, self.spec.known)
+
+    def _met(self, projected: Tensor, own: Tensor) -> Tensor:
+        return meet(projected, own, self.known_centre) if self.spec.known else projected
 
     def project_labels(self, labels: Sequence[str], *, descriptions: bool = True) -> np.ndarray:
         """One embedding per label, from all its texts (:func:`tmor.posecap.captions.describe`).
 
-        It is half the direction of the mean of the projected texts and half the projection of the texts' mean: the
-        second is what training saw most, the first holds on better for classes that it did not see.
+        What is projected is half the direction of the mean of the projected texts and half the projection of the texts'
+        mean: the second is what training saw most, the first holds on better for classes that it did not see.
 
         Returns:
-            (len(labels), width) float32, at most of length 1; the less the two agree, the shorter.
+            (len(labels), :attr:`meeting_width`) float32, at most of length 1; the less the two agree, the shorter.
         """
         if self.text_head is None:
             raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
@@ -237,9 +273,10 @@ class Model(nn.Module):
         rows = torch.from_numpy(embed_texts(self.teacher, [text for group in groups for text in group]))
         parts = rows.split([len(group) for group in groups])
         with torch.inference_mode():
-            of_mean = self.text_head(F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1))
+            means = F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1)
+            of_mean = self.text_head(means)
             mean_of = F.normalize(torch.stack([self.text_head(part).mean(dim=0) for part in parts]), dim=1)
-        return ((of_mean + mean_of) / 2).numpy()
+            return self._met((of_mean + mean_of) / 2, self._recalled(means)).numpy()
 
     def classify(
         self, tracks: Sequence[Track], labels: Sequence[str] | None = None, *, none: bool = False
@@ -369,19 +406,18 @@ class Model(nn.Module):
     def _similarity(self, labels: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
         """A function from (n, features) to (n, labels) cosines: with the text, or the mean example where the label was
         enrolled."""
-        by_text = [label for label in labels if label not in self.examples]
-        texts = dict(zip(by_text, self.project_labels(by_text), strict=True)) if by_text else {}
-        means = {label: self.examples[label].mean(axis=0) for label in labels if label in self.examples}
-        centres = {label: mean / max(float(np.linalg.norm(mean)), 1e-12) for label, mean in means.items()}
+        by_text = np.array([label not in self.examples for label in labels])
+        texts = self.project_labels([label for label in labels if label not in self.examples]) if by_text.any() else None
+        enrolled = [self.examples[label] for label in labels if label in self.examples]
+        examples = Examples(enrolled) if enrolled else None
 
         def cosines(features: np.ndarray) -> np.ndarray:
-            projected = self.project(features) if texts else None
-            unit = self.unit(features) if centres else None
-            columns = [
-                projected @ texts[label] if label in texts else unit @ centres[label]  # pyright: ignore
-                for label in labels
-            ]
-            return np.stack(columns, axis=1)
+            found = np.empty((len(features), len(labels)), np.float32)
+            if texts is not None:
+                found[:, by_text] = self.project(features) @ texts.T
+            if examples is not None:
+                found[:, ~by_text] = examples.cosines(self.unit(features))
+            return found
 
         return cosines
 
@@ -434,3 +470,15 @@ class Model(nn.Module):
                 row.unflatten(0, part.shape[:2]).mean(dim=1) for row, part in zip(rows.split(sizes), clips, strict=True)
             ]
             return torch.cat(parts)
+
+
+def meet(projected: Tensor, own: Tensor, centre: Tensor) -> Tensor:
+    """The two parts of the space of texts side by side (:meth:`Model.project`).
+
+    Args:
+        projected: (n, width), at most of length 1.
+        own: (n, features) embeddings of movements (:meth:`Model.unit`), or means of such.
+        centre: (features,) what they have in common.
+    """
+    own = F.normalize(own - centre, dim=1)
+    return torch.cat([projected * (1 - _RECALL) ** 0.5, own * _RECALL**0.5], dim=1)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmor.model.fast import FastBlocks
+from tmor.skeleton.layouts import UNIK17
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,20 @@ class UnikShape:
         persons: None: every person is encoded alike and absent ones take no part. A number: that many person slots
             with an input normalisation each, absent persons being counted in the mean, as in the authors' published
             networks.
+        separable: a convolution over time is one of each channel by itself and then a 1x1 convolution.
+        parts: joints that are averaged together; the features are the means of the parts, side by side. Empty: one mean
+            over all joints, as in the paper.
     """
 
     widths: tuple[int, ...]
     strides: tuple[int, ...]
     heads: int | tuple[int, ...] = 3
     persons: int | None = None
+    separable: bool = False
+    parts: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(map(tuple, self.parts)))
         if len(self.widths) != len(self.strides):
             raise ValueError(
                 f"{len(self.widths)} widths and {len(self.strides)} strides; expected one stride per block"
@@ -57,8 +64,21 @@ class UnikShape:
 BASE = UnikShape(widths=(64, 64, 64, 64, 128, 128, 128, 256, 256, 256), strides=(1, 1, 1, 1, 2, 1, 1, 2, 1, 1))
 """The paper's network: 3.46 M parameters at 17 joints and 2 channels."""
 
-SMALL = UnikShape(widths=(32, 64, 64, 128, 128), strides=(2, 1, 2, 1, 1))
-"""For CPUs: the same blocks, fewer and narrower, time halved earlier."""
+BODY_PARTS = tuple(
+    tuple(UNIK17.joints.index(joint) for joint in part)
+    for part in (
+        ("head", "nose", "neck", "chest", "mid_hip"),
+        *((f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist") for side in ("left", "right")),
+        *((f"{side}_hip", f"{side}_knee", f"{side}_ankle") for side in ("left", "right")),
+    )
+)
+"""Trunk, arms and legs of unik17."""
+
+SMALL = UnikShape(
+    widths=(32, 64, 64, 128, 128), strides=(2, 1, 2, 1, 1), heads=2, separable=True, parts=BODY_PARTS
+)
+"""For CPUs: the same blocks, fewer and narrower, time halved earlier, two heads, convolutions over time separable; trunk
+and limbs are told apart in the features."""
 
 
 class UNIK(nn.Module):
@@ -73,11 +93,13 @@ class UNIK(nn.Module):
     def __init__(self, shape: UnikShape = BASE, *, channels: int = 2, joints: int = 17) -> None:
         super().__init__()
         self.shape, self.channels, self.joints = shape, channels, joints
-        self.features = shape.widths[-1]
+        self.features = shape.widths[-1] * max(1, len(shape.parts))
         self.data_bn = nn.BatchNorm1d((shape.persons or 1) * joints * channels)
         widths_in = (channels, *shape.widths[:-1])
         self.blocks = nn.ModuleList(
-            _Block(width_in, width, joints=joints, stride=stride, heads=heads, residual=i > 0)
+            _Block(
+                width_in, width, joints=joints, stride=stride, heads=heads, residual=i > 0, separable=shape.separable
+            )
             for i, (width_in, width, stride, heads) in enumerate(
                 zip(widths_in, shape.widths, shape.strides, shape.block_heads, strict=True)
             )
@@ -85,7 +107,7 @@ class UNIK(nn.Module):
         self._fast: tuple[list[tuple[int, int]], FastBlocks] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of whole clips: the mean over time, joints and persons.
+        """Features of whole clips: the mean over time, persons and the joints of each part.
 
         Args:
             x: (batch, persons, frames, joints, channels) normalised coordinates; a person that is zero throughout is
@@ -94,10 +116,10 @@ class UNIK(nn.Module):
         Returns:
             (batch, features).
         """
-        return self._encode(x, lambda h: h.mean(dim=(1, 2)))
+        return self._encode(x, lambda h: self._pool(h.mean(dim=2)))
 
     def frames(self, x: Tensor) -> Tensor:
-        """Features over time: the mean over joints and persons.
+        """Features over time: the mean over persons and the joints of each part.
 
         Args:
             x: as in :meth:`forward`.
@@ -105,7 +127,13 @@ class UNIK(nn.Module):
         Returns:
             (batch, ceil(frames / 4), features) for the named shapes, whose strides multiply to 4.
         """
-        return self._encode(x, lambda h: h.mean(dim=1))
+        return self._encode(x, lambda h: self._pool(h.transpose(1, 2)))
+
+    def _pool(self, h: Tensor) -> Tensor:
+        """(..., joints, width) -> (..., features)."""
+        if not self.shape.parts:
+            return h.mean(dim=-2)
+        return torch.cat([h[..., part, :].mean(dim=-2) for part in self.shape.parts], dim=-1)
 
     def _encode(self, x: Tensor, pool) -> Tensor:
         if x.ndim != 5 or x.shape[3:] != (self.joints, self.channels):
@@ -200,10 +228,26 @@ class UNIK(nn.Module):
 class _Block(nn.Module):
     """y = relu(temporal(spatial(x)) + residual(x)), on (rows, joints, frames, width)."""
 
-    def __init__(self, width_in: int, width: int, *, joints: int, stride: int, heads: int, residual: bool) -> None:
+    def __init__(
+        self,
+        width_in: int,
+        width: int,
+        *,
+        joints: int,
+        stride: int,
+        heads: int,
+        residual: bool,
+        separable: bool,
+    ) -> None:
         super().__init__()
         self.spatial = _Spatial(width_in, width, joints=joints, heads=heads)
-        self.temporal = _Conv(width, width, kernel=9, stride=stride)
+        self.temporal = (
+            nn.Sequential(
+                _Conv(width, width, kernel=9, stride=stride, groups=width), _Conv(width, width, kernel=1, stride=1)
+            )
+            if separable
+            else _Conv(width, width, kernel=9, stride=stride)
+        )
         same = width_in == width and stride == 1
         self.residual = _Conv(width_in, width, kernel=1, stride=stride) if residual and not same else None
         self.has_residual = residual
@@ -253,9 +297,11 @@ class _Spatial(nn.Module):
 class _Conv(nn.Module):
     """A convolution over time and its batch norm, on (rows, joints, frames, width)."""
 
-    def __init__(self, width_in: int, width: int, *, kernel: int, stride: int) -> None:
+    def __init__(self, width_in: int, width: int, *, kernel: int, stride: int, groups: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width_in, width, (1, kernel), stride=(1, stride), padding=(0, kernel // 2))
+        self.conv = nn.Conv2d(
+            width_in, width, (1, kernel), stride=(1, stride), padding=(0, kernel // 2), groups=groups
+        )
         self.norm = nn.BatchNorm2d(width)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
         nn.init.zeros_(self.conv.bias)  # pyright: ignore

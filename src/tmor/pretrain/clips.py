@@ -115,6 +115,7 @@ class Clips:
             frames=frames,
             longest=self.longest[ids],
             shortest=settings.shortest_crop,
+            warp=settings.warp,
             generator=generator,
         )
         x = self._gather(ids[share], positions[share])

@@ -31,6 +31,7 @@ from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.clusters import cluster, diagnostics
 from tmor.pretrain.losses import cluster_nce, paired_nce
+from tmor.pretrain.memory import remember
 from tmor.pretrain.ranks import Ranks
 from tmor.pretrain.sampling import SAME_TEXT, Bank, cluster_masks, epoch_order, instance, step_generator
 from tmor.pretrain.whitening import fit_whitening
@@ -104,9 +105,10 @@ def pretrain(
             log.info("%s", record)
     final = state.average if config.average else state.model
     fit_whitening(final, clips, config, progress)
+    final = remember(final.cpu(), clips, text_rows, config, progress).eval()
     if ranks.first:
         save_model(final, out / "model.safetensors")
-    return final.cpu().eval()
+    return final
 
 
 def _prepare(

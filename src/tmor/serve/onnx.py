@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
-from tmor.model.answers import NONE, Matching, Prediction, check_labels
+from tmor.model.answers import NONE, Examples, Matching, Prediction, check_labels
 from tmor.model.segments import Joiner, Segment, Windows
 from tmor.posecap.captions import plain_label
 from tmor.skeleton.canonical import prepare, stretch
@@ -213,20 +213,17 @@ class OnnxModel:
         if not names:
             return self.spec.classes, lambda features: _softmax(self._head("logits", features))
         examples = self.spec.examples
-        by_example = [name in examples for name in names]
-        centres = [
-            _normalised(examples[name].mean(axis=0)) if own else self.spec.texts[plain_label(name)]
-            for name, own in zip(names, by_example, strict=True)
-        ]
+        by_example = np.array([name in examples for name in names])
+        texts = [self.spec.texts[plain_label(name)] for name in names if name not in examples]
+        enrolled = Examples([examples[name] for name in names if name in examples]) if by_example.any() else None
 
         def by_similarity(features: np.ndarray) -> np.ndarray:
-            unit = self.unit(features) if any(by_example) else None
-            projected = None if all(by_example) else self.project(features)
-            columns = [
-                (unit if own else projected) @ centre  # pyright: ignore[reportOptionalOperand]
-                for own, centre in zip(by_example, centres, strict=True)
-            ]
-            return self.spec.matching.probabilities(np.stack(columns, axis=1), by_example, none=none)
+            cosines = np.empty((len(features), len(names)), np.float32)
+            if texts:
+                cosines[:, ~by_example] = self.project(features) @ np.stack(texts).T
+            if enrolled is not None:
+                cosines[:, by_example] = enrolled.cosines(self.unit(features))
+            return self.spec.matching.probabilities(cosines, by_example.tolist(), none=none)
 
         return (*names, NONE) if none else names, by_similarity
 
@@ -245,10 +242,6 @@ class OnnxModel:
                 f"{len(known)} known; expected a row for each"
             )
         return found
-
-
-def _normalised(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:
@@ -467,7 +460,7 @@ def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None 
 
     model.check_joints()
     names = () if labels is None else check_labels(labels)
-    texts = model.project_labels(names) if names else np.zeros((0, model.spec.width), np.float32)
+    texts = model.project_labels(names) if names else np.zeros((0, model.meeting_width), np.float32)
     model.eval()
     trunk = _trunk(model)
     if int8:
@@ -484,12 +477,13 @@ def _described(model: Model, labels: Sequence[str], texts: np.ndarray, *, int8: 
     """The metadata, as :func:`_read_spec` reads them."""
     spec, features = model.spec, model.encoder.features
     facts = asdict(spec)
-    own = ("name", "fps", "clip_frames", "longest_s", "matching", "classes", "width")
+    own = ("name", "fps", "clip_frames", "longest_s", "matching", "classes")
     return {
         "format": _FORMAT,
         **{key: facts.pop(key) for key in own},
         "longest_frames": spec.longest_frames,
         "features": features,
+        "width": model.meeting_width,
         "labels": list(labels),
         "texts": _packed(texts),
         "examples": {label: _packed(rows) for label, rows in model.examples.items()},
@@ -522,6 +516,7 @@ def _trunk(model: Model) -> ModelProto:
     import torch.nn.functional as F
     from torch import nn
 
+    from tmor.model.model import meet
     from tmor.skeleton.normalize import to_body, to_bones
 
     encoder, empty = _person(model)
@@ -538,6 +533,7 @@ def _trunk(model: Model) -> ModelProto:
             self.motion_head = copy.deepcopy(model.motion_head)
             self.class_head = copy.deepcopy(model.class_head)
             self.register_buffer("empty", empty)
+            self.register_buffer("known_centre", model.known_centre)
 
         def forward(self, views: Tensor, known: Tensor) -> tuple[Tensor, ...]:
             body = to_body(views)
@@ -548,7 +544,8 @@ def _trunk(model: Model) -> ModelProto:
             features = torch.cat([rows.unflatten(0, views.shape[:2]).mean(dim=1), known])
             found = [features, F.normalize(self.unit(features), dim=1)]
             if self.motion_head is not None:
-                found.append(F.normalize(self.motion_head.layers(features), dim=-1))
+                projected = F.normalize(self.motion_head.layers(features), dim=-1)
+                found.append(meet(projected, found[1], self.known_centre) if spec.known else projected)
             if self.class_head is not None:
                 found.append(self.class_head(features))
             return tuple(found)

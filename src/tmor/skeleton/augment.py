@@ -1,4 +1,5 @@
-"""Seeded augmentation of batches of clips: temporal crop, virtual camera, rotation, mirror, noise, lost joints."""
+"""Seeded augmentation of batches of clips: temporal crop and warp, limb lengths, virtual camera, rotation, mirror, noise,
+lost joints."""
 
 from __future__ import annotations
 
@@ -9,13 +10,17 @@ from torch import Tensor
 
 from tmor.config import Augmentation
 from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.normalize import to_body, view
+from tmor.skeleton.normalize import PARENTS, to_body, view
 
 _MIRROR = list(UNIK17.mirror)
 
 
+# Every joint after the one that carries it.
+_OUTWARDS = [4, 3, 2, 1, 0, *range(5, len(UNIK17))]
+
+
 def crop_positions(
-    lengths: Tensor, *, frames: int, longest: Tensor, shortest: float, generator: torch.Generator
+    lengths: Tensor, *, frames: int, longest: Tensor, shortest: float, warp: float, generator: torch.Generator
 ) -> Tensor:
     """Random temporal crops, stretched to ``frames`` frames.
 
@@ -23,6 +28,7 @@ def crop_positions(
         lengths: (batch,) frames of each clip.
         longest: (batch,) no crop is longer than this many frames.
         shortest: a crop keeps at least this share of what it may be.
+        warp: time runs at most this share faster or slower within a crop; 0 = evenly.
 
     Returns:
         (batch, frames) float: fractional frame indices within each clip.
@@ -31,7 +37,11 @@ def crop_positions(
     share = shortest + (1 - shortest) * torch.rand(len(lengths), generator=generator, dtype=torch.float64)
     span = (usable * share).clamp(min=2).minimum(lengths.double()) - 1
     start = (lengths - 1 - span) * torch.rand(len(lengths), generator=generator, dtype=torch.float64)
-    return start[:, None] + span[:, None] * torch.linspace(0, 1, frames, dtype=torch.float64)
+    # The slope of even + a sin(pi t) / pi + b sin(2 pi t) / 2 pi is 1 + a cos(pi t) + b cos(2 pi t).
+    bend = warp * (torch.rand(len(lengths), 2, generator=generator, dtype=torch.float64) - 0.5)
+    even = torch.linspace(0, 1, frames, dtype=torch.float64)
+    halves = torch.tensor([[1.0], [2.0]], dtype=torch.float64) * math.pi
+    return start[:, None] + span[:, None] * (even + bend @ ((halves * even).sin() / halves)).clamp(0, 1)
 
 
 def augment(
@@ -64,6 +74,8 @@ def augment(
         return (2 * rand() - 1) * limit
 
     x = torch.where(mirrored[:, None, None, None], x[:, :, _MIRROR] * x.new_tensor([-1.0, 1.0, 1.0]), x)
+    draw = torch.randn(batch, x.shape[2], generator=generator)[share]
+    x = stretch_limbs(x, (settings.limbs * (draw + draw[:, _MIRROR]) / 2**0.5).exp())
     seen = view(
         x,
         yaw=uniform(math.radians(settings.camera_deg)),
@@ -83,3 +95,20 @@ def augment(
         strength = settings.noise * rand(1, 1, 1)
         body = body + strength * torch.randn(batch, *body.shape[1:], generator=generator)[share]
     return body
+
+
+def stretch_limbs(x: Tensor, factors: Tensor) -> Tensor:
+    """Bodies with other proportions in the same movement: each bone is lengthened and carries on what hangs from it.
+
+    Args:
+        x: (rows, frames, 17, channels), NaN = unseen; a joint whose bone is not seen moves with the joint that carries
+            it.
+        factors: (rows, 17) of the length of the bone that leads to each joint; alike on both sides, or neck and hips
+            would leave the middle. The mid hip has none.
+    """
+    moved = torch.zeros_like(x)
+    for joint in _OUTWARDS[1:]:
+        parent = PARENTS[joint]
+        bone = (x[:, :, joint] - x[:, :, parent]).nan_to_num()
+        moved[:, :, joint] = moved[:, :, parent] + (factors[:, joint] - 1)[:, None, None] * bone
+    return x + moved

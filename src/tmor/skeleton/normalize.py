@@ -92,7 +92,7 @@ def to_body(x: Tensor) -> Tensor:
     return x / size[..., None, None, None]
 
 
-_PARENT = [
+PARENTS = [
     _AT[parent]
     for parent in (
         *("nose", "neck", "chest", "mid_hip", "mid_hip", "neck", "neck"),
@@ -100,6 +100,7 @@ _PARENT = [
         *("mid_hip", "mid_hip", "left_hip", "right_hip", "left_knee", "right_knee"),
     )
 ]
+"""The joint of unik17 that carries each joint; the mid hip carries itself."""
 
 
 def to_bones(x: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ def to_bones(x: Tensor) -> Tensor:
     Args:
         x: (..., 17, channels) body-relative, as :func:`to_body` gives.
     """
-    bones = x - x[..., _PARENT, :]
+    bones = x - x[..., PARENTS, :]
     bones[..., _MID_HIP, :] = x[..., _MID_HIP, :]
     return bones
 
