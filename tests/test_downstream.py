@@ -8,13 +8,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
 from tmor.downstream import classify
 from tmor.downstream import evaluate as evaluation
 from tmor.downstream.benchmarks.labelled import LabelledSet, read_labelled
 from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, by_flag
-from tmor.downstream.classify import class_probabilities, fine_tune, from_scratch, linear_probe, raw_nearest
+from tmor.downstream.classify import (
+    _start_as_probe,
+    class_probabilities,
+    fine_tune,
+    from_scratch,
+    linear_probe,
+    raw_nearest,
+)
 from tmor.downstream.evaluate import Recipe, evaluate
 from tmor.downstream.fewshot import few_shot
 from tmor.downstream.metrics import accuracy, interval95, mean_class_accuracy, retrieval
@@ -289,6 +297,22 @@ def test_fine_tuning_goes_on_from_a_model_with_other_classes(data):
     tuned = fine_tune(start, fewer, data.folds[0], epochs=1)
     assert tuned.class_head is not None
     assert (tuned.spec.classes, tuned.class_head.out_features) == (("arms", "legs"), 2)
+
+
+def test_a_head_starts_as_the_logistic_regression_of_the_features():
+    """Classes 0 and 2 of three were seen."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 40) * 2
+    features = (rng.normal(size=(40, 6)) + y[:, None] * [1, 0, 0, 0.5, 0, 0] + 3).astype(np.float32)
+    head = torch.nn.Linear(6, 3)
+    _start_as_probe(head, features, torch.from_numpy(y))
+    with torch.no_grad():
+        found = head(torch.from_numpy(features)).softmax(dim=1).numpy()
+    assert found[:, 1].max() < 0.1
+    x = (features - features.mean(axis=0)) / features.std(axis=0).mean()
+    # Two classes have one weight vector there and one each, opposite, here: half the penalty.
+    probe = LogisticRegression(C=20 / 6, max_iter=1000, tol=1e-8).fit(x, y)
+    np.testing.assert_allclose(found[:, 2] / (1 - found[:, 1]), probe.predict_proba(x)[:, 1], atol=0.03)
 
 
 def test_an_encoder_with_person_slots_is_fine_tuned_too(data):

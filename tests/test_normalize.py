@@ -418,7 +418,9 @@ def test_longer_limbs_carry_what_hangs_from_them() -> None:
     def bone(points: torch.Tensor, start: str, end: str) -> torch.Tensor:
         return points[:, :, joints.index(end)] - points[:, :, joints.index(start)]
 
-    torch.testing.assert_close(bone(longer, "left_shoulder", "left_elbow"), 1.5 * bone(x, "left_shoulder", "left_elbow"))
+    torch.testing.assert_close(
+        bone(longer, "left_shoulder", "left_elbow"), 1.5 * bone(x, "left_shoulder", "left_elbow")
+    )
     torch.testing.assert_close(bone(longer, "left_elbow", "left_wrist"), bone(x, "left_elbow", "left_wrist"))
     others = [i for i, joint in enumerate(joints) if "elbow" not in joint and "wrist" not in joint]
     torch.testing.assert_close(longer[:, :, others], x[:, :, others])

@@ -187,8 +187,9 @@ class _Run:
                 fold,
                 stream=stream,
                 epochs=recipe.epochs,
-                # Random weights have no lower layers worth keeping.
+                # Random weights have no lower layers worth keeping, and no features worth probing.
                 layer_decay=0.85 if mode == "finetune" else 1.0,
+                probe=mode == "finetune",
                 balanced=recipe.balanced,
                 share=recipe.share,
                 seed=seed,

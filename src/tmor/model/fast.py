@@ -1,8 +1,8 @@
 """UNIK's blocks for inference on CPUs: the same function as ``unik.py`` computes in eval mode, in less time.
 
 Batch norms are folded into the product before them. A convolution over time that mixes channels is a few large products
-in Fourier space, with a third of the multiplications. Rows go through a few at a time, so that what a block hands to the next is still
-in the cache.
+in Fourier space, with a third of the multiplications. Rows go through a few at a time, so that what a block hands to
+the next is still in the cache.
 """
 
 from __future__ import annotations

@@ -407,7 +407,9 @@ class Model(nn.Module):
         """A function from (n, features) to (n, labels) cosines: with the text, or the mean example where the label was
         enrolled."""
         by_text = np.array([label not in self.examples for label in labels])
-        texts = self.project_labels([label for label in labels if label not in self.examples]) if by_text.any() else None
+        texts = (
+            self.project_labels([label for label in labels if label not in self.examples]) if by_text.any() else None
+        )
         enrolled = [self.examples[label] for label in labels if label in self.examples]
         examples = Examples(enrolled) if enrolled else None
 

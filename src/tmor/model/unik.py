@@ -74,11 +74,9 @@ BODY_PARTS = tuple(
 )
 """Trunk, arms and legs of unik17."""
 
-SMALL = UnikShape(
-    widths=(32, 64, 64, 128, 128), strides=(2, 1, 2, 1, 1), heads=2, separable=True, parts=BODY_PARTS
-)
-"""For CPUs: the same blocks, fewer and narrower, time halved earlier, two heads, convolutions over time separable; trunk
-and limbs are told apart in the features."""
+SMALL = UnikShape(widths=(32, 64, 64, 128, 128), strides=(2, 1, 2, 1, 1), heads=2, separable=True, parts=BODY_PARTS)
+"""For CPUs: the same blocks, fewer and narrower, time halved earlier, two heads, convolutions over time separable;
+trunk and limbs are told apart in the features."""
 
 
 class UNIK(nn.Module):
@@ -299,9 +297,7 @@ class _Conv(nn.Module):
 
     def __init__(self, width_in: int, width: int, *, kernel: int, stride: int, groups: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            width_in, width, (1, kernel), stride=(1, stride), padding=(0, kernel // 2), groups=groups
-        )
+        self.conv = nn.Conv2d(width_in, width, (1, kernel), stride=(1, stride), padding=(0, kernel // 2), groups=groups)
         self.norm = nn.BatchNorm2d(width)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
         nn.init.zeros_(self.conv.bias)  # pyright: ignore

@@ -1,5 +1,5 @@
-"""Seeded augmentation of batches of clips: temporal crop and warp, limb lengths, virtual camera, rotation, mirror, noise,
-lost joints."""
+"""Seeded augmentation of batches of clips: temporal crop and warp, limb lengths, virtual camera, rotation, mirror,
+noise, lost joints."""
 
 from __future__ import annotations
 
