@@ -1,7 +1,7 @@
-"""How fast the motion encoder is: against a plain per-head UNIK, and against the usual padded input.
+"""How fast the motion encoder is: against a plain per-head UNIK, against the usual padded input, and small against base.
 
-Run `python benchmarks/unik_forward.py`. Everything is measured in one process on one thread, the sides by turns, so the
-ratios hold on a busy machine too; the figures are medians.
+Run `python benchmarks/unik_forward.py`. Everything is measured in one process, the sides by turns, so the ratios hold on
+a busy machine too; the figures are medians.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from timing import by_turns
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from tmor.model.published import import_unik
-from tmor.model.unik import BASE, UNIK
+from tmor.model.unik import BASE, SMALL, UNIK
 
 _spec = importlib.util.spec_from_file_location("plain_unik", Path(__file__).parents[1] / "tests" / "plain_unik.py")
 assert _spec is not None
@@ -34,8 +35,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
-    torch.set_num_threads(1)
     torch.manual_seed(0)
+    torch.set_num_threads(2)
+    small, base = UNIK(SMALL).eval(), UNIK(BASE).eval()
+    x = torch.randn(16, 1, 64, 17, 2)
+    print(f"16 clips x 64 frames, two threads; {operations(small):.3f} and {operations(base):.2f} GFLOP a clip")
+    report(by_turns({"base": lambda: base(x), "small": lambda: small(x)}, repeats), "small", 16)
+    print()
+
+    torch.set_num_threads(1)
     plain = plain_unik.stirred(plain_unik.PlainUnik())
     with tempfile.TemporaryDirectory() as folder:
         torch.save(plain.state_dict(), Path(folder, "plain.pt"))
@@ -65,6 +73,13 @@ def main() -> None:
     }
     print("\nUNIK, one clip of one person and 35 frames")
     report(by_turns(sides, 3 * repeats), "ours, 1 person x 35 frames", 1)
+
+
+def operations(encoder: UNIK) -> float:
+    """GFLOP of one clip of 64 frames, two for a product and its sum."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode(mode=False), torch.enable_grad():
+        encoder(torch.randn(1, 1, 64, 17, 2))  # with gradients: by the blocks as they are written
+    return counter.get_total_flops() / 1e9
 
 
 def report(seconds: dict[str, float], ours: str, clips: int) -> None:
