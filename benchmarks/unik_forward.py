@@ -1,7 +1,7 @@
-"""How fast the motion encoder is: against a plain per-head UNIK, against the usual padded input, and small against base.
+"""How fast the motion encoder is: small against base, base against a plain per-head UNIK and the usual padded input.
 
-Run `python benchmarks/unik_forward.py`. Everything is measured in one process, the sides by turns, so the ratios hold on
-a busy machine too; the figures are medians.
+Run `python benchmarks/unik_forward.py`. Everything is measured in one process, the sides by turns, so the ratios hold
+on a busy machine too; the figures are medians.
 """
 
 from __future__ import annotations
