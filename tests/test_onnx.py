@@ -15,7 +15,7 @@ import tmor.model.model
 import tmor.serve.onnx as subject
 from tmor.errors import FormatError, TmorError
 from tmor.model.model import Model, ModelSpec
-from tmor.model.unik import UnikShape
+from tmor.model.unik import BODY_PARTS, UnikShape
 from tmor.serve.predict import predict_tracks
 from tmor.skeleton.canonical import prepare, stretch
 from tmor.skeleton.layouts import UNIK17
@@ -55,6 +55,8 @@ def stirred(spec: ModelSpec) -> Model:
     model = Model(spec)
     with torch.no_grad():
         model.whitening.normal_()
+        model.known_texts.normal_()
+        model.known_motions.normal_(std=0.3)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
                 module.weight.uniform_(0.5, 1)
@@ -96,7 +98,8 @@ def _offline(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model() -> Model:
     examples = {"twist": [wandering(40, seed=7), wandering(50, seed=8, dims=3)], "wave": [wandering(30, seed=9)]}
-    model = stirred(replace(TINY, classes=("lie", "stand")))
+    shape = UnikShape((16,), (4,), heads=2, separable=True, parts=BODY_PARTS)
+    model = stirred(replace(TINY, shape=shape, known=3, classes=("lie", "stand")))
     with torch.no_grad():
         # So that tracks get answers that differ.
         features = torch.from_numpy(model.features(TRACKS))
@@ -104,7 +107,7 @@ def model() -> Model:
         assert model.motion_head is not None and model.class_head is not None
         model.motion_head.layers[0].running_mean.copy_(features.mean(dim=0))  # pyright: ignore
         model.motion_head.layers[0].running_var.copy_(features.var(dim=0))  # pyright: ignore
-        model.class_head.weight.mul_(10)
+        model.class_head.weight.mul_(40)
     return model.enroll(examples)
 
 

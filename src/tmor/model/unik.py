@@ -56,6 +56,11 @@ class UnikShape:
             )
 
     @property
+    def features(self) -> int:
+        """How many features a network of this shape gives."""
+        return self.widths[-1] * max(1, len(self.parts))
+
+    @property
     def block_heads(self) -> tuple[int, ...]:
         """The number of heads of each block."""
         return (self.heads,) * len(self.widths) if isinstance(self.heads, int) else self.heads
@@ -91,7 +96,7 @@ class UNIK(nn.Module):
     def __init__(self, shape: UnikShape = BASE, *, channels: int = 2, joints: int = 17) -> None:
         super().__init__()
         self.shape, self.channels, self.joints = shape, channels, joints
-        self.features = shape.widths[-1] * max(1, len(shape.parts))
+        self.features = shape.features
         self.data_bn = nn.BatchNorm1d((shape.persons or 1) * joints * channels)
         widths_in = (channels, *shape.widths[:-1])
         self.blocks = nn.ModuleList(

@@ -710,7 +710,7 @@ def _composed(spec: ModelSpec, trunk: ModelProto, views: ModelProto | None) -> M
         *(info for info in graph.input if info.name == "known"),
     ]
     # An input with a value of its own is optional.
-    nothing = np.zeros((0, spec.shape.widths[-1]), np.float32)
+    nothing = np.zeros((0, spec.shape.features), np.float32)
     whole = helper.make_graph(
         [*nodes, *graph.node],
         "tmor",
