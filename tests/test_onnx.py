@@ -107,7 +107,9 @@ def model() -> Model:
         assert model.motion_head is not None and model.class_head is not None
         model.motion_head.layers[0].running_mean.copy_(features.mean(dim=0))  # pyright: ignore
         model.motion_head.layers[0].running_var.copy_(features.var(dim=0))  # pyright: ignore
-        model.class_head.weight.div_((features @ model.class_head.weight.T).std())
+        logits = model.class_head(features)
+        model.class_head.weight.div_(logits.std(dim=0).mean())
+        model.class_head.bias.sub_(model.class_head(features).mean(dim=0))
     return model.enroll(examples)
 
 
