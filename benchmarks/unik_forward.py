@@ -30,7 +30,7 @@ def largest_difference(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
@@ -77,7 +77,7 @@ def main() -> None:
 
 def operations(encoder: UNIK) -> float:
     """GFLOP of one clip of 64 frames, two for a product and its sum."""
-    with FlopCounterMode(display=False) as counter, torch.inference_mode(mode=False), torch.enable_grad():
+    with FlopCounterMode(display=False) as counter, torch.enable_grad():
         encoder(torch.randn(1, 1, 64, 17, 2))  # with gradients: by the blocks as they are written
     return counter.get_total_flops() / 1e9
 

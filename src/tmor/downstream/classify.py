@@ -168,7 +168,7 @@ def _start_as_probe(head: torch.nn.Linear, features: np.ndarray, labels: torch.T
     optimizer.step(loss)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
         head.weight /= scale
-        head.bias -= head.weight @ mean
+        head.bias.sub_(head.weight @ mean)
 
 
 def class_probabilities(tuned: Model, data: LabelledSet, rows: np.ndarray) -> np.ndarray:

@@ -533,6 +533,7 @@ def _trunk(model: Model) -> ModelProto:
             self.motion_head = copy.deepcopy(model.motion_head)
             self.class_head = copy.deepcopy(model.class_head)
             self.register_buffer("empty", empty)
+            self.known_centre: Tensor
             self.register_buffer("known_centre", model.known_centre)
 
         def forward(self, views: Tensor, known: Tensor) -> tuple[Tensor, ...]:
