@@ -381,7 +381,7 @@ def test_crops_lie_within_the_clip_and_keep_the_shortest_share(warp: float) -> N
     assert positions.shape == (1200, 16)
     assert (positions >= 0).all()
     assert (positions <= lengths[:, None] - 1 + 1e-9).all()
-    assert (positions.diff(dim=1) >= -1e-9).all()  # never backwards
+    assert (positions.diff(dim=1) >= (-1e-9 if warp else 0)).all()  # never backwards
     span = positions[:, -1] - positions[:, 0] + 1
     usable = torch.minimum(lengths, longest)
     assert (span >= 0.5 * usable - 1e-9).all()

@@ -38,8 +38,11 @@ def remember(
         text_rows: (k, d) the teacher's embedding of each of ``clips.texts``.
 
     Returns:
-        The same weights with ``known_texts`` and ``known_motions``; the model itself where no clip has a text.
+        The same weights with ``known_texts`` and ``known_motions``; the model itself where no clip has a text or
+        training had no text term.
     """
+    if not config.text_term:
+        return model
     order = torch.randperm(len(clips), generator=step_generator(config.seed, 7))
     groups: dict[tuple[int, ...], list[int]] = {}
     for i in order.tolist():
@@ -47,7 +50,7 @@ def remember(
         if texts:
             groups.setdefault(texts, []).append(i)
     chosen = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:_MOST_TEXTS]
-    if not chosen or not config.text_term:
+    if not chosen:
         return model
     rows = torch.tensor([i for _, ids in chosen for i in ids[:_MOST_CLIPS]])
     owner = torch.tensor([k for k, (_, ids) in enumerate(chosen) for _ in ids[:_MOST_CLIPS]])

@@ -214,13 +214,13 @@ class OnnxModel:
             return self.spec.classes, lambda features: _softmax(self._head("logits", features))
         examples = self.spec.examples
         by_example = np.array([name in examples for name in names])
-        texts = [self.spec.texts[plain_label(name)] for name in names if name not in examples]
+        texts = np.array([self.spec.texts[plain_label(name)] for name in names if name not in examples])
         enrolled = Examples([examples[name] for name in names if name in examples]) if by_example.any() else None
 
         def by_similarity(features: np.ndarray) -> np.ndarray:
             cosines = np.empty((len(features), len(names)), np.float32)
-            if texts:
-                cosines[:, ~by_example] = self.project(features) @ np.stack(texts).T
+            if len(texts):
+                cosines[:, ~by_example] = self.project(features) @ texts.T
             if enrolled is not None:
                 cosines[:, by_example] = enrolled.cosines(self.unit(features))
             return self.spec.matching.probabilities(cosines, by_example.tolist(), none=none)

@@ -13,10 +13,8 @@ from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import PARENTS, to_body, view
 
 _MIRROR = list(UNIK17.mirror)
-
-
-# Every joint after the one that carries it.
-_OUTWARDS = [4, 3, 2, 1, 0, *range(5, len(UNIK17))]
+# From the mid hip up and then outwards: every joint after the one that carries it.
+_OUTWARDS = [3, 2, 1, 0, *range(5, len(UNIK17))]
 
 
 def crop_positions(
@@ -107,7 +105,7 @@ def stretch_limbs(x: Tensor, factors: Tensor) -> Tensor:
             would leave the middle. The mid hip has none.
     """
     moved = torch.zeros_like(x)
-    for joint in _OUTWARDS[1:]:
+    for joint in _OUTWARDS:
         parent = PARENTS[joint]
         bone = (x[:, :, joint] - x[:, :, parent]).nan_to_num()
         moved[:, :, joint] = moved[:, :, parent] + (factors[:, joint] - 1)[:, None, None] * bone
