@@ -48,19 +48,6 @@ def test_k_positives_among_n_equal_similarities_give_log_n_over_k() -> None:
         )
 
 
-def test_a_negative_of_weight_w_counts_w_times() -> None:
-    x, y = torch.tensor([[1.0, 0.0]]), torch.eye(2)
-    positive = torch.tensor([[True, False]])
-    for weight in (0.0, 0.25, 1.0):
-        loss = cluster_nce(x, y, positive, torch.tensor([[0.0, weight]]), temperature=1.0)
-        assert float(loss) == pytest.approx(math.log(1 + weight / math.e), abs=1e-6)
-
-
-def test_weights_of_zero_and_one_are_masks() -> None:
-    x, y, negative = unit(6), unit(6, seed=1), ~OWN & (torch.arange(6) % 2 == 0)
-    assert torch.equal(cluster_nce(x, y, OWN, negative.float()), cluster_nce(x, y, OWN, negative))
-
-
 def test_excluded_pairs_have_no_influence() -> None:
     x, y = unit(6).requires_grad_(), unit(7, seed=1).requires_grad_()
     positive = torch.eye(6, 7, dtype=torch.bool)

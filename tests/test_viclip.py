@@ -163,13 +163,13 @@ def test_a_file_that_is_none_is_named_and_never_run(tmp_path, capsys):
     with pytest.raises(CheckpointError, match=r"would run code when read \((?:builtins\.)?print\), so it was not"):
         load_viclip(path)
     path.write_bytes(pickle.dumps(Code()))
-    with pytest.raises(CheckpointError, match="neither a checkpoint that torch"):
+    with pytest.raises(CheckpointError, match="not tensors and plain containers alone; nothing in it was run"):
         load_viclip(path)
     np.savez(tmp_path / "x.npz", a=np.zeros(3))
     with pytest.raises(CheckpointError, match="not a checkpoint that torch wrote, or damaged"):
         load_viclip(tmp_path / "x.npz")
     torch.save([1, 2], path)
-    with pytest.raises(CheckpointError, match="holds list; expected tensors by name, or a dict with 'model'"):
+    with pytest.raises(CheckpointError, match="holds list; expected tensors by name, or a dict with one of"):
         load_viclip(path)
     assert "run!" not in capsys.readouterr().out
 

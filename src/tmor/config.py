@@ -104,12 +104,15 @@ class ClusterConfig:
         eps: neighbourhood radius between L2-normalised embeddings; None = from the k-distance curve.
         min_samples: neighbours (with itself) that make a core point.
         start_epoch: epochs of a run before this one take every sample as its own cluster.
+        by_label: the labels are the clusters and nothing is computed: what clusters could reach at most. Clips without
+            a label stay alone.
     """
 
     __pydantic_config__ = _STRICT
     eps: Annotated[float, Field(gt=0)] | None = None
     min_samples: Positive = 4
     start_epoch: Count = 1
+    by_label: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class PretrainConfig:
 
     Args:
         data: packed sets to train on.
+        data_share: share of each set's clips that is used, drawn by the seed.
         size: the encoder.
         seed: of everything random.
         clip_frames: frames of a clip as the encoder sees it.
@@ -145,6 +149,7 @@ class PretrainConfig:
 
     __pydantic_config__ = _STRICT
     data: Annotated[tuple[DataConfig, ...], Field(min_length=1)]
+    data_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     size: Literal["base", "small"] = "small"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     clip_frames: Annotated[int, Field(ge=4)] = 32

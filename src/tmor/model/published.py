@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from torch import Tensor
 from tmor.errors import CheckpointError
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BASE, UnikShape
+from tmor.teachers.weights import read_weights
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
 _KERNEL = 9
 
 
@@ -24,8 +23,7 @@ def import_unik(path: str | Path, *, strides: tuple[int, ...] = BASE.strides) ->
     ``s_unit.bias`` are dropped.
 
     Args:
-        path: ``.pt`` or ``.pth`` with the tensors by name, bare or under ``state_dict``, ``model_state_dict`` or
-            ``model``.
+        path: what :func:`tmor.teachers.weights.read_weights` takes.
         strides: temporal stride of each block, which no tensor tells.
 
     Raises:
@@ -33,7 +31,7 @@ def import_unik(path: str | Path, *, strides: tuple[int, ...] = BASE.strides) ->
             unexpected or of another shape.
     """
     path = Path(path)
-    tensors = _Tensors(path, _read(path))
+    tensors = _Tensors(path, {name.removeprefix("module."): x for name, x in read_weights(path).items()})
     depth = len({name.split(".")[0] for name in tensors.left if re.match(r"l\d+\.", name)})
     if depth != len(strides):
         raise CheckpointError(f"{path}: holds {depth} blocks l1, l2, ... of UNIK; expected {len(strides)}")
@@ -127,35 +125,3 @@ class _Tensors:
         # Only counts training steps; torch before 0.4.1 did not write it.
         count = self.left.pop(f"{theirs}.num_batches_tracked", torch.zeros(()))
         return state | {f"{ours}.num_batches_tracked": count.long()}
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors by their bare names."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError) as error:
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if code:
-            raise CheckpointError(
-                f"{path}: would run code when read ({code[1]}), so it was not; "
-                "expected tensors and plain containers only"
-            ) from error
-        if isinstance(error, pickle.UnpicklingError):
-            raise CheckpointError(f"{path}: not tensors and plain containers alone; nothing in it was run") from error
-        raise CheckpointError(f"{path}: not a checkpoint that torch wrote, or damaged") from error
-    for key in _WRAPPERS:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-            break
-    if not isinstance(found, dict) or not found:
-        raise CheckpointError(
-            f"{path}: holds {type(found).__name__}; expected tensors by name, or a dict with 'state_dict'"
-        )
-    for name, tensor in found.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(
-                f"{path}: entry '{name}' is of type {type(tensor).__name__}; expected tensors by name"
-            )
-    return {name.removeprefix("module."): tensor for name, tensor in found.items()}

@@ -29,7 +29,7 @@ class Clips:
         longest: (n,) int64: no crop of clip i has more frames (5 s).
         is_3d: (n,) bool.
         sources: (n,) int64, index into ``source_names``.
-        labels: (n,) int64, index into ``label_names``, -1 = none; for diagnostics only.
+        labels: (n,) int64, index into ``label_names``, -1 = none; for diagnostics, and clusters by label.
         texts: the k different texts, and
         mirrored: (k,) int64: the index of each one's mirror image.
         text_ids: (n, most) int64 the texts of each clip, the plainest first, padded with -1.

@@ -141,7 +141,7 @@ def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
     """The triplets of all data sets of a config; clips in which nobody is seen are left out, counted and logged."""
     triplets: list[Triplet] = []
     for entry in config.data:
-        read = _read(entry, data, descriptions=config.descriptions)
+        read = _part(_read(entry, data, descriptions=config.descriptions), config)
         if not entry.text:
             read = [replace(t, texts=(), label=None) for t in read]
         if entry.depth is not None and config.video_term:
@@ -165,6 +165,15 @@ def _read(entry: DataConfig, data: Path, *, descriptions: bool) -> list[Triplet]
             f"{entry.path}: a data set of triplets has its own texts and videos; leave captions and depth out"
         )
     return open_shards(path).triplets(part=entry.part, descriptions=descriptions)
+
+
+def _part(triplets: list[Triplet], config: PretrainConfig) -> list[Triplet]:
+    """The config's share of a data set, at least one clip of it."""
+    if config.data_share == 1:
+        return triplets
+    order = torch.randperm(len(triplets), generator=step_generator(config.seed, 8))
+    kept = order[: max(1, round(config.data_share * len(triplets)))].sort().values
+    return [triplets[i] for i in kept.tolist()]
 
 
 def _check_terms(config: PretrainConfig, clips: Clips) -> None:
@@ -227,6 +236,10 @@ def _recluster(state: _State, clips: Clips, config: PretrainConfig, ranks: Ranks
     if config.clusters is None or state.epoch < max(1, config.clusters.start_epoch):
         return {}
     settings = config.clusters
+    if settings.by_label:
+        alone = len(clips.label_names) + torch.arange(len(clips))
+        state.clusters = torch.where(clips.labels >= 0, clips.labels, alone)
+        return {"clusters": len(clips.label_names)}
     features = embed_clips(state.model, clips, config, ranks, progress)
     found = ranks.told(lambda: cluster(features, eps=settings.eps, min_samples=settings.min_samples).cpu())
     record = diagnostics(

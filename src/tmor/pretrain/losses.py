@@ -15,7 +15,7 @@ def cluster_nce(
         x: (n, d) L2-normalised embeddings.
         y: (m, d) L2-normalised embeddings of the paired modality.
         positive: (n, m) bool, True where ``y`` is in the row's positive set; each row has at least one.
-        negative: (n, m) bool, disjoint from ``positive``; or float in [0, 1], how much a ``y`` counts as a negative.
+        negative: (n, m) bool, disjoint from ``positive``.
         temperature: divides the cosine similarities; > 0.
 
     Returns:
@@ -33,7 +33,7 @@ def cluster_nce(
     # At least single precision: 16-bit logits would be too coarse.
     similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32)) / temperature
     align = similarity.masked_fill(~positive, -torch.inf).logsumexp(dim=1)
-    total = (similarity + (positive + negative.float()).log()).logsumexp(dim=1)
+    total = similarity.masked_fill(~(positive | negative), -torch.inf).logsumexp(dim=1)
     return (total - align).mean()
 
 

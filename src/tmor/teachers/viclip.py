@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pickle
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +17,7 @@ from torch.nn import functional as F
 from tmor.errors import CheckpointError
 from tmor.teachers.clip_bpe import SIZE as WORDS
 from tmor.teachers.clip_bpe import ClipTokens
+from tmor.teachers.weights import read_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the pixels (0 to 1) that it was trained on, red, green, blue."""
@@ -26,18 +25,6 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HEAD = 64  # channels of an attention head, in every CLIP
 _BATCH = 8  # clips at once: an L/14 needs about 60 MB for each
 _EXTRA = {"temp"}  # the temperature it was trained with
-
-# What torch raises of files in which bytes were changed.
-_DAMAGED = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    OSError,
-)
 
 
 @dataclass(frozen=True)
@@ -243,7 +230,7 @@ def load_viclip(path: str | Path) -> ViCLIP:
             unexpected or of another shape.
     """
     path = Path(path)
-    tensors = {name: tensor for name, tensor in _read(path).items() if name not in _EXTRA}
+    tensors = {name: tensor for name, tensor in read_weights(path).items() if name not in _EXTRA}
     shape = _shape(path, tensors)
     with torch.device("meta"):
         model = ViCLIP(shape, name=f"viclip:{path}")
@@ -302,52 +289,3 @@ def _shape(path: Path, tensors: dict[str, Tensor]) -> ViClipShape:
         text_layers=layers("text_encoder"),
         output=sizes("vision_encoder.proj", 2)[1],
     )
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors by name, no larger together than the file."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file; expected a checkpoint of ViCLIP")
-    found = _read_torch(path) if zipfile.is_zipfile(path) else _read_safetensors(path)
-    if isinstance(found, dict) and isinstance(found.get("model"), dict):
-        found = found["model"]
-    if not isinstance(found, dict) or not found:
-        raise CheckpointError(f"{path}: holds {type(found).__name__}; expected tensors by name, or a dict with 'model'")
-    total = 0
-    for name, tensor in found.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(
-                f"{path}: entry '{name}' is of type {type(tensor).__name__}; expected tensors by name"
-            )
-        total += tensor.numel() * tensor.element_size()
-    # A few bytes can be dressed up as a tensor of any size.
-    if total > path.stat().st_size:
-        raise CheckpointError(f"{path}: its tensors claim {total} bytes, more than the file has")
-    return found
-
-
-def _read_torch(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except _DAMAGED as error:
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if code:
-            raise CheckpointError(
-                f"{path}: would run code when read ({code[1]}), so it was not; "
-                "expected tensors and plain containers only"
-            ) from error
-        raise CheckpointError(
-            f"{path}: not a checkpoint that torch wrote, or damaged; nothing in it was run"
-        ) from error
-
-
-def _read_safetensors(path: Path) -> object:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: neither a checkpoint that torch (since 1.6) wrote nor safetensors, or damaged"
-        ) from error
