@@ -19,8 +19,7 @@ from statistics import mean, stdev
 import torch
 
 from tmor.config import ClusterConfig, PretrainConfig, read_pretrain_config
-from tmor.downstream.benchmarks import benchmark_of
-from tmor.downstream.benchmarks.labelled import read_labelled
+from tmor.downstream.benchmarks import labelled_set
 from tmor.downstream.evaluate import Recipe, evaluate
 from tmor.downstream.tables import as_json
 from tmor.model.checkpoint import load_model, write_whole
@@ -67,13 +66,10 @@ def _run(row: str, config: PretrainConfig, data: Path, out: Path) -> None:
         return
     print(f"{name} ...", flush=True)
     pretrain(config, data=data, out=run, resume=run.exists())
-    path = data / LEFT_OUT / f"{LEFT_OUT}.npz"
-    benchmark = benchmark_of(path)
-    assert benchmark is not None
     # Seeds of the episodes of few-shot; without its text term a model can't name anything.
     recipe = Recipe(seeds=(0, 1, 2), descriptions=config.descriptions)
     modes = ("zero-shot", "few-shot", "linear") if config.text_term else ("few-shot", "linear")
-    labelled = read_labelled(path, benchmark.protocol(None))
+    labelled = labelled_set(data / LEFT_OUT / f"{LEFT_OUT}.npz")
     result = evaluate(load_model(run / "model.safetensors"), labelled, modes=modes, recipe=recipe).result
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     result |= {"row": row, "seed": config.seed, "last_epoch": log[-1]}

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from tmor import load_model
-from tmor.downstream.benchmarks import benchmark_of
-from tmor.downstream.benchmarks.labelled import read_labelled
+from tmor.downstream.benchmarks import labelled_set
 from tmor.serve.examples import read_examples, write_examples
 from tmor.serve.predict import predict_tracks
 
@@ -32,9 +31,7 @@ def main() -> None:
     parser.add_argument("--model", default="tmor-small")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    benchmark = benchmark_of(args.data)
-    protocol = None if benchmark is None or args.part else benchmark.protocol(None)
-    data, model = read_labelled(args.data, protocol, part=args.part), load_model(args.model)
+    data, model = labelled_set(args.data, part=args.part), load_model(args.model)
     fold = data.folds[0]
     right: dict[str, list[float]] = {}
     for seed in range(SEEDS):

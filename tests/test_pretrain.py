@@ -27,7 +27,7 @@ from tmor.model.checkpoint import load_model, read_tensors
 from tmor.posecap.captions import describe
 from tmor.posecap.triplets import attach_videos
 from tmor.pretrain import loop
-from tmor.pretrain.loop import pretrain
+from tmor.pretrain.loop import pretrain, read_training_data
 from tmor.skeleton.formats import write_packed
 from tmor.skeleton.sample import sample_track
 from tmor.teachers.cache import embed_texts
@@ -184,6 +184,27 @@ def test_without_text_labels_are_not_read(data: Path, tmp_path: Path) -> None:
         np.savez(tmp_path / "shuffled/toy.npz", **{**arrays, "label": np.roll(arrays["label"], 7)})
     pretrain(settings, data=tmp_path / "shuffled", out=tmp_path / "run")
     assert weights_of(tmp_path / "run") == weights_of(tmp_path / "labelled")
+
+
+def test_clusters_may_be_the_labels(data: Path, tmp_path: Path) -> None:
+    settings = replace(BRIEF, clusters=ClusterConfig(by_label=True), data=(*BRIEF.data, DataConfig("bare.npz")))
+    pretrain(settings, data=data, out=tmp_path / "run")
+    clusters = read_tensors(tmp_path / "run" / "state.safetensors")[0]["clusters"]
+    # toy: five actions of four clips each in the file's order; bare: ten clips without a label, each by itself.
+    assert [len(set(clusters[i : i + 4].tolist())) for i in range(0, 20, 4)] == [1] * 5
+    assert len(set(clusters.tolist())) == 5 + 10
+    assert log_of(tmp_path / "run")[-1]["clusters"] == 5
+
+
+def test_a_share_of_the_data_is_a_share_of_each_set_drawn_by_the_seed(data: Path) -> None:
+    sets = (DataConfig("toy.npz"), DataConfig("bare.npz"))
+    drawn = [
+        [t.id for t in read_training_data(replace(BRIEF, data=sets, data_share=share, seed=seed), data)]
+        for share, seed in ((1.0, 0), (0.3, 0), (0.3, 0), (0.3, 1), (0.001, 0))
+    ]
+    assert [len(ids) for ids in drawn] == [30, 9, 9, 9, 2]
+    assert drawn[1] == drawn[2] != drawn[3]
+    assert drawn[1] == [id for id in drawn[0] if id in drawn[1]]
 
 
 def test_bfloat16_trains(data: Path, tmp_path: Path) -> None:

@@ -360,9 +360,7 @@ def test_import_of_what_is_no_checkpoint(tmp_path):
             import_unik(path)
     for content, kind in (([1, 2], "list"), ({}, "dict"), (torch.zeros(2), "Tensor")):
         torch.save(content, path)
-        with pytest.raises(
-            CheckpointError, match=f"holds {kind}; expected tensors by name, or a dict with one of"
-        ):
+        with pytest.raises(CheckpointError, match=f"holds {kind}; expected tensors by name, or a dict with one of"):
             import_unik(path)
 
 

@@ -31,8 +31,6 @@ from tmor.errors import TmorError
 if TYPE_CHECKING:
     from tmor.config import PretrainConfig
     from tmor.downstream.benchmarks.labelled import LabelledSet
-    from tmor.downstream.benchmarks.protocol import Benchmark, Protocol
-    from tmor.downstream.benchmarks.untrimmed import UntrimmedSet
     from tmor.downstream.evaluate import Evaluation
     from tmor.model.model import Model
 
@@ -133,13 +131,14 @@ def finetune(
     """Train a model on labels of your own; writes a checkpoint that `predict` uses without --labels."""
     import numpy as np
 
+    from tmor.downstream.benchmarks import labelled_set
     from tmor.downstream.classify import class_probabilities, fine_tune
     from tmor.downstream.metrics import accuracy
     from tmor.model.checkpoint import load_model, save_model
 
     if output.exists():
         raise TmorError(f"{output}: exists already; choose another name")
-    labelled = _labelled(data, protocol, part)
+    labelled = labelled_set(data, protocol, part)
     fold = labelled.folds[0]
     with progress_bar("fine-tuning") as progress:
         tuned = fine_tune(
@@ -196,6 +195,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model: zero-shot, few-shot, linear probe, fine-tuning, detection, retrieval."""
+    from tmor.downstream.benchmarks import labelled_set, untrimmed_set
     from tmor.downstream.benchmarks.untrimmed import joined
     from tmor.downstream.detect import evaluate_detection
     from tmor.downstream.evaluate import Recipe
@@ -232,7 +232,7 @@ def evaluate(
             if "retrieve" in mode:
                 results.append(_retrieval(loaded, path, captions, part))
             if "detect" in mode:
-                source = joined(_labelled(path, protocol, part)) if join else _untrimmed(path, protocol, part)
+                source = joined(labelled_set(path, protocol, part)) if join else untrimmed_set(path, protocol, part)
                 detected = evaluate_detection(
                     loaded,
                     source,
@@ -248,7 +248,7 @@ def evaluate(
                 if submission is not None:
                     write_text(submission, detected.submission())
             if modes:
-                labelled = _labelled(path, protocol, part)
+                labelled = labelled_set(path, protocol, part)
                 found = run(loaded, labelled, modes=modes, recipe=recipe, progress=progress)  # pyright: ignore
                 results.append(found.result)
                 to_draw.append((labelled, found))
@@ -286,33 +286,6 @@ def _retrieval(model: Model, path: Path, captions: Path | None, part: str | None
     return retrieve(model, triplets, name=file.stem, part=part, published=published)
 
 
-def _labelled(path: Path, protocol: str | None, part: str | None) -> LabelledSet:
-    from tmor.downstream.benchmarks import benchmark_of, packed_file
-    from tmor.downstream.benchmarks.labelled import read_labelled
-
-    file = packed_file(path)
-    return read_labelled(file, _protocol(benchmark_of(file), protocol, part), part=part)
-
-
-def _untrimmed(path: Path, protocol: str | None, part: str | None) -> UntrimmedSet:
-    from tmor.downstream.benchmarks import benchmark_of, packed_file
-    from tmor.downstream.benchmarks.untrimmed import read_untrimmed
-
-    file = packed_file(path)
-    return read_untrimmed(file, _protocol(benchmark_of(file), protocol, part), part=part)
-
-
-def _protocol(benchmark: Benchmark | None, protocol: str | None, part: str | None) -> Protocol | None:
-    """What to split by: --part goes before the protocols of a known benchmark."""
-    if protocol is not None and part is not None:
-        raise TmorError("--protocol and --part are both given; expected one of them")
-    if part is not None:
-        return None
-    if benchmark is None and protocol is not None:
-        raise TmorError(f"--protocol {protocol}: the set is none of the known benchmarks; use --part")
-    return None if benchmark is None else benchmark.protocol(protocol)
-
-
 @app.command(rich_help_panel="Learn")
 def calibrate(
     data: Annotated[list[Path], typer.Argument(help="Sets with labels that the model never saw.")],
@@ -326,6 +299,7 @@ def calibrate(
     """Fit how sure a model may be, "none of these" included, on training parts; measures it on test parts."""
     from dataclasses import asdict
 
+    from tmor.downstream.benchmarks import labelled_set
     from tmor.downstream.calibrate import fit
     from tmor.model.checkpoint import load_model, save_model
 
@@ -333,7 +307,7 @@ def calibrate(
         raise TmorError(f"{output}: exists already; choose another name")
     loaded = load_model(model)
     with progress_bar("calibrating"):
-        matching, measured = fit(loaded, [_labelled(path, protocol, part) for path in data], seed=seed)
+        matching, measured = fit(loaded, [labelled_set(path, protocol, part) for path in data], seed=seed)
     if output is not None:
         loaded.spec = replace(loaded.spec, matching=matching)
         save_model(loaded, output)

@@ -17,7 +17,9 @@ from tmor.downstream.benchmarks import (
     tsu,
     uav_human,
 )
-from tmor.downstream.benchmarks.protocol import Benchmark
+from tmor.downstream.benchmarks.labelled import LabelledSet, read_labelled
+from tmor.downstream.benchmarks.protocol import Benchmark, Protocol
+from tmor.downstream.benchmarks.untrimmed import UntrimmedSet, read_untrimmed
 from tmor.errors import TmorError
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -76,6 +78,40 @@ def packed_file(path: str | Path) -> Path:
     if len(files) != 1:
         raise TmorError(f"{path}: holds {len(files)} .npz files; expected a folder that tmor prepare wrote, with one")
     return files[0]
+
+
+def labelled_set(path: str | Path, protocol: str | None = None, part: str | None = None) -> LabelledSet:
+    """A packed set for classification, by a protocol of the benchmark that it is.
+
+    Args:
+        path: what :func:`packed_file` takes.
+        protocol: one of the benchmark's, by name; None = its first.
+        part: the condition that training samples meet, instead of a protocol (:func:`read_labelled`).
+
+    Raises:
+        TmorError: protocol and part are both given, the benchmark has no such protocol or the set is no known
+            benchmark; as :func:`read_labelled`.
+    """
+    file = packed_file(path)
+    return read_labelled(file, _protocol(file, protocol, part), part=part)
+
+
+def untrimmed_set(path: str | Path, protocol: str | None = None, part: str | None = None) -> UntrimmedSet:
+    """As :func:`labelled_set`, for detection (:func:`read_untrimmed`)."""
+    file = packed_file(path)
+    return read_untrimmed(file, _protocol(file, protocol, part), part=part)
+
+
+def _protocol(file: Path, name: str | None, part: str | None) -> Protocol | None:
+    """What to split by: a part goes before the protocols of a known benchmark."""
+    if name is not None and part is not None:
+        raise TmorError("--protocol and --part are both given; expected one of them")
+    if part is not None:
+        return None
+    benchmark = benchmark_of(file)
+    if benchmark is None and name is not None:
+        raise TmorError(f"--protocol {name}: the set is none of the known benchmarks; use --part")
+    return None if benchmark is None else benchmark.protocol(name)
 
 
 def _known(name: str) -> Benchmark | None:
