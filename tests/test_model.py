@@ -14,7 +14,7 @@ from tmor.model.answers import Examples
 from tmor.model.checkpoint import load_model, save_model
 from tmor.model.frame_head import FrameHead
 from tmor.model.model import Model, ModelSpec
-from tmor.model.segments import Joiner, Segment, Windows
+from tmor.model.segments import Joiner, Segment, Windows, windows_of
 from tmor.model.unik import UnikShape
 from tmor.posecap.captions import describe
 from tmor.skeleton.layouts import UNIK17
@@ -441,7 +441,7 @@ def test_segments_cover_a_track_without_overlap(fps, frames):
 def test_a_track_longer_than_a_batch_of_windows_is_judged_window_by_window():
     model, track = stirred(TINY), long_track(1200)
     x, labels = prepare(track, fps=15.0), ["juggle five clubs", "whistle"]
-    windows = model.windows(15.0)
+    windows = windows_of(15.0, model.spec)
     names, judge = model.judge(labels)
     joiner = Joiner(names, length=45, start_s=0.0, rate=15.0)
     for start in windows.starts(1200):

@@ -34,6 +34,7 @@ from tmor.downstream.metrics import (
 from tmor.errors import TmorError
 from tmor.model.frame_head import FrameHead
 from tmor.model.model import Model
+from tmor.model.segments import rate_of
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import step_generator
@@ -215,7 +216,7 @@ def past_features(model: Model, recording: Recording) -> tuple[np.ndarray, np.nd
                 row[seen] = model.clip_features(list(clips[seen]))
             rows.append(row)
         columns.append(np.concatenate(rows))
-    rate = model.rate(recording.track.fps)
+    rate = rate_of(recording.track.fps, model.spec)
     return np.concatenate(columns, axis=1), stops / rate
 
 
@@ -235,7 +236,7 @@ def raw_features(model: Model, recording: Recording) -> tuple[np.ndarray, np.nda
     if windows.shape[-1] == 3:
         windows = views_of(windows, (0.0,))[0]
     rows = to_body(windows).flatten(0, 1).unflatten(0, (-1, _STRIDE)).flatten(1)[:count]
-    return rows.numpy(), _STRIDE / model.rate(recording.track.fps) * np.arange(count)
+    return rows.numpy(), _STRIDE / rate_of(recording.track.fps, model.spec) * np.arange(count)
 
 
 Rows = tuple[np.ndarray, np.ndarray]

@@ -3,7 +3,7 @@ torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,7 @@ class Matching:
     example_level: float = 0.34
     example_temperature: float = 0.077
 
-    def probabilities(self, cosines: np.ndarray, by_example: Sequence[bool], *, none: bool) -> np.ndarray:
+    def probabilities(self, cosines: np.ndarray, by_example: Sequence[bool] | np.ndarray, *, none: bool) -> np.ndarray:
         """
         Args:
             cosines: (n, k) of movements with labels.
@@ -79,6 +79,39 @@ class Examples:
     def _weighed(self, x: np.ndarray) -> np.ndarray:
         x = x + (x @ self._directions.T * self._factors) @ self._directions
         return (x / np.linalg.norm(x, axis=1, keepdims=True).clip(min=1e-12)).astype(np.float32)
+
+
+def judge_by_similarity(
+    labels: tuple[str, ...],
+    texts: np.ndarray,
+    examples: Mapping[str, np.ndarray],
+    *,
+    project: Callable[[np.ndarray], np.ndarray],
+    unit: Callable[[np.ndarray], np.ndarray],
+    matching: Matching,
+    none: bool,
+) -> tuple[tuple[str, ...], Callable[[np.ndarray], np.ndarray]]:
+    """The possible answers, and a function from (n, features) to (n, answers) float32 probabilities.
+
+    Args:
+        labels: those to tell apart; by example where there are examples, else by text.
+        texts: of the labels without examples, in order: (m, width) in the space of texts.
+        examples: per label (n, features) embeddings, L2-normalised.
+        project, unit: bring (n, features) to where texts are, and to where examples are.
+        none: "none of these" is an answer, too, the last one.
+    """
+    by_example = np.array([label in examples for label in labels])
+    enrolled = Examples([examples[label] for label in labels if label in examples]) if by_example.any() else None
+
+    def judge(features: np.ndarray) -> np.ndarray:
+        cosines = np.empty((len(features), len(labels)), np.float32)
+        if len(texts):
+            cosines[:, ~by_example] = project(features) @ texts.T
+        if enrolled is not None:
+            cosines[:, by_example] = enrolled.cosines(unit(features))
+        return matching.probabilities(cosines, by_example, none=none)
+
+    return (*labels, NONE) if none else labels, judge
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmor.errors import CheckpointError, TmorError
-from tmor.model.answers import NONE, Examples, Matching, Prediction, check_labels
+from tmor.model.answers import Matching, Prediction, check_labels, judge_by_similarity
 from tmor.model.projection import ProjectionHead
-from tmor.model.segments import Joiner, Segment, Windows
+from tmor.model.segments import Segment, find_segments, windows_of
 from tmor.model.unik import UNIK, UnikShape
 from tmor.posecap.captions import describe
 from tmor.skeleton.layouts import UNIK17
@@ -317,30 +317,8 @@ class Model(nn.Module):
         self, names: tuple[str, ...], judge: Callable[[np.ndarray], np.ndarray], track: Track
     ) -> list[Segment]:
         """:meth:`detect` with what :meth:`judge` gave: for many tracks and the same labels."""
-        x, windows = self._prepared(track), self.windows(track.fps)
-        starts = windows.starts(len(x))
-        length = windows.length if len(starts) > 1 else len(x)
-        joiner = Joiner(names, length=length, start_s=track.start_s, rate=self.rate(track.fps))
-        for first in range(0, len(starts), _BATCH):
-            part = starts[first : first + _BATCH]
-            clips = [x[s : s + length] for s in part]
-            seen = [not np.isnan(clip).all() for clip in clips]
-            rows = iter(
-                judge(self.clip_features([c for c, s in zip(clips, seen, strict=True) if s])) if any(seen) else ()
-            )
-            for start, is_seen in zip(part, seen, strict=True):
-                joiner.add(start, next(rows) if is_seen else None)
-        return joiner.finish(track.start_s + len(track) / (track.fps or self.rate(None)))
-
-    def windows(self, fps: float | None) -> Windows:
-        """The windows in which :meth:`detect` judges tracks of a rate, None = unknown."""
-        return Windows(self.spec.longest_frames if fps is None else round(self.spec.longest_s * self.spec.fps))
-
-    def rate(self, fps: float | None) -> float:
-        """Frames per second that a track of a rate has when prepared; as if twice the model's where it is unknown."""
-        if fps is None:
-            return 2 * self.spec.fps
-        return fps if math.isclose(fps, self.spec.fps, rel_tol=1e-3) else self.spec.fps
+        x = self._prepared(track)
+        return find_segments(track, x, names, lambda clips: judge(self.clip_features(clips)), self.spec, batch=_BATCH)
 
     def judge(
         self, labels: Sequence[str] | None, *, none: bool = False
@@ -356,11 +334,16 @@ class Model(nn.Module):
         """
         if labels is not None:
             names = check_labels(labels)
-            cosines, by_example = self._similarity(names), [name in self.examples for name in names]
-            matching = self.spec.matching
-            return (
-                (*names, NONE) if none else names,
-                lambda features: matching.probabilities(cosines(features), by_example, none=none),
+            by_text = [name for name in names if name not in self.examples]
+            texts = self.project_labels(by_text) if by_text else np.empty((0, 0), np.float32)
+            return judge_by_similarity(
+                names,
+                texts,
+                self.examples,
+                project=self.project,
+                unit=self.unit,
+                matching=self.spec.matching,
+                none=none,
             )
         if self.class_head is None:
             raise TmorError(f"model '{self.spec.name}' has no classes of its own; give labels")
@@ -403,30 +386,10 @@ class Model(nn.Module):
             other.examples[check_labels([label])[0]] = self.embed(tracks)
         return other
 
-    def _similarity(self, labels: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
-        """A function from (n, features) to (n, labels) cosines: with the text, or the mean example where the label was
-        enrolled."""
-        by_text = np.array([label not in self.examples for label in labels])
-        texts = (
-            self.project_labels([label for label in labels if label not in self.examples]) if by_text.any() else None
-        )
-        enrolled = [self.examples[label] for label in labels if label in self.examples]
-        examples = Examples(enrolled) if enrolled else None
-
-        def cosines(features: np.ndarray) -> np.ndarray:
-            found = np.empty((len(features), len(labels)), np.float32)
-            if texts is not None:
-                found[:, by_text] = self.project(features) @ texts.T
-            if examples is not None:
-                found[:, ~by_text] = examples.cosines(self.unit(features))
-            return found
-
-        return cosines
-
     def _clips(self, track: Track) -> Tensor:
         """What the encoder sees of a track as a whole: (clips, views, frames, 17, channels); the clips of a long one
         are half overlapping windows."""
-        x, windows = self._prepared(track), self.windows(track.fps)
+        x, windows = self._prepared(track), windows_of(track.fps, self.spec)
         return self._seen([x[start:stop] for start, stop in windows.of_whole(len(x))])
 
     def _seen(self, clips: Sequence[np.ndarray]) -> Tensor:

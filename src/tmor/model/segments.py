@@ -8,10 +8,13 @@ more probable. Nothing depends on what comes more than one window later.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+
+from tmor.skeleton.tracks import Track
 
 # Hop and smoothing were measured on sample motions strung together, 24 labels: F at IoU 0.5 by examples 68, without
 # smoothing and half overlapping 54. The lead on joined training clips of UTD-MHAD and KARD (docs/experiments.md).
@@ -31,6 +34,17 @@ class Segment:
     end_s: float
     label: str
     score: float
+
+
+class Paced(Protocol):
+    """What a model's description says of time; see :class:`tmor.model.model.ModelSpec`."""
+
+    @property
+    def fps(self) -> float: ...
+    @property
+    def longest_s(self) -> float: ...
+    @property
+    def longest_frames(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,53 @@ class Windows:
         count = 1 + math.ceil((frames - self.length) / (self.length / 2))
         starts = [round(start) for start in np.linspace(0, frames - self.length, count)]
         return [(start, start + self.length) for start in starts]
+
+
+def windows_of(fps: float | None, spec: Paced) -> Windows:
+    """The windows in which a model judges tracks of a rate, None = unknown."""
+    return Windows(spec.longest_frames if fps is None else round(spec.longest_s * spec.fps))
+
+
+def rate_of(fps: float | None, spec: Paced) -> float:
+    """Frames per second that a track of a rate has when prepared for a model; as if twice the model's where it is
+    unknown."""
+    if fps is None:
+        return 2 * spec.fps
+    return fps if math.isclose(fps, spec.fps, rel_tol=1e-3) else spec.fps
+
+
+def find_segments(
+    track: Track,
+    x: np.ndarray,
+    names: Sequence[str],
+    judge: Callable[[list[np.ndarray]], np.ndarray],
+    spec: Paced,
+    *,
+    batch: int = 64,
+) -> list[Segment]:
+    """What a recorded track shows when.
+
+    Args:
+        x: (frames, 17, dims) the track as prepared for the model.
+        names: the k answers.
+        judge: from stretches of ``x`` of one length, at most ``batch`` of them, to (n, k) probabilities.
+        spec: of the model.
+
+    Returns:
+        At least one segment, in order, without overlap.
+    """
+    windows, rate = windows_of(track.fps, spec), rate_of(track.fps, spec)
+    starts = windows.starts(len(x))
+    length = windows.length if len(starts) > 1 else len(x)
+    joiner = Joiner(names, length=length, start_s=track.start_s, rate=rate)
+    for first in range(0, len(starts), batch):
+        part = starts[first : first + batch]
+        clips = [x[start : start + length] for start in part]
+        seen = [not np.isnan(clip).all() for clip in clips]
+        rows = iter(judge([clip for clip, is_seen in zip(clips, seen, strict=True) if is_seen]) if any(seen) else ())
+        for start, is_seen in zip(part, seen, strict=True):
+            joiner.add(start, next(rows) if is_seen else None)
+    return joiner.finish(track.start_s + len(track) / (track.fps or rate))
 
 
 class Joiner:

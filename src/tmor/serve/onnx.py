@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
-from tmor.model.answers import NONE, Examples, Matching, Prediction, check_labels
-from tmor.model.segments import Joiner, Segment, Windows
+from tmor.model.answers import Matching, Prediction, check_labels, judge_by_similarity
+from tmor.model.segments import Segment, find_segments, windows_of
 from tmor.posecap.captions import plain_label
 from tmor.skeleton.canonical import prepare, stretch
 from tmor.skeleton.formats.files import read_bytes
@@ -107,7 +107,7 @@ class OnnxModel:
         rows = np.zeros((len(tracks), self.spec.features), np.float32)
         for row, track in zip(rows, tracks, strict=True):
             x = prepare(track, fps=self.spec.fps)
-            spans = self._windows(track).of_whole(len(x))
+            spans = windows_of(track.fps, self.spec).of_whole(len(x))
             row[:] = self.clip_features([x[start:stop] for start, stop in spans]).mean(axis=0)
         return rows
 
@@ -163,24 +163,8 @@ class OnnxModel:
         self, names: tuple[str, ...], judge: Callable[[np.ndarray], np.ndarray], track: Track
     ) -> list[Segment]:
         """:meth:`detect` with what :meth:`judge` gave: for many tracks and the same labels."""
-        x, windows = prepare(track, fps=self.spec.fps), self._windows(track)
-        starts = windows.starts(len(x))
-        length = min(windows.length, len(x)) if len(starts) > 1 else len(x)
-        rate = 2 * self.spec.fps
-        if track.fps is not None:
-            rate = track.fps if math.isclose(track.fps, self.spec.fps, rel_tol=1e-3) else self.spec.fps
-        joiner = Joiner(names, length=length, start_s=track.start_s, rate=rate)
-        clips = [x[start : start + length] for start in starts]
-        seen = [not np.isnan(clip).all() for clip in clips]
-        found = self.clip_features([clip for clip, is_seen in zip(clips, seen, strict=True) if is_seen])
-        rows = iter(judge(found))
-        for start, is_seen in zip(starts, seen, strict=True):
-            joiner.add(start, next(rows) if is_seen else None)
-        return joiner.finish(track.start_s + len(track) / (track.fps or rate))
-
-    def _windows(self, track: Track) -> Windows:
-        spec = self.spec
-        return Windows(spec.longest_frames if track.fps is None else round(spec.longest_s * spec.fps))
+        x = prepare(track, fps=self.spec.fps)
+        return find_segments(track, x, names, lambda clips: judge(self.clip_features(clips)), self.spec, batch=_BATCH)
 
     def _names(self, labels: Sequence[str] | None) -> tuple[str, ...]:
         """The labels to tell apart; none where the class head is meant."""
@@ -213,19 +197,16 @@ class OnnxModel:
         if not names:
             return self.spec.classes, lambda features: _softmax(self._head("logits", features))
         examples = self.spec.examples
-        by_example = np.array([name in examples for name in names])
         texts = np.array([self.spec.texts[plain_label(name)] for name in names if name not in examples])
-        enrolled = Examples([examples[name] for name in names if name in examples]) if by_example.any() else None
-
-        def by_similarity(features: np.ndarray) -> np.ndarray:
-            cosines = np.empty((len(features), len(names)), np.float32)
-            if len(texts):
-                cosines[:, ~by_example] = self.project(features) @ texts.T
-            if enrolled is not None:
-                cosines[:, by_example] = enrolled.cosines(self.unit(features))
-            return self.spec.matching.probabilities(cosines, by_example.tolist(), none=none)
-
-        return (*names, NONE) if none else names, by_similarity
+        return judge_by_similarity(
+            names,
+            texts,
+            examples,
+            project=self.project,
+            unit=self.unit,
+            matching=self.spec.matching,
+            none=none,
+        )
 
     def _head(self, output: str, features: np.ndarray) -> np.ndarray:
         return self._run(output, np.zeros((0, 1, _JOINTS, 2)), features)

@@ -20,7 +20,7 @@ import numpy as np
 
 from tmor.errors import TmorError
 from tmor.model.model import Model
-from tmor.model.segments import Joiner, Segment
+from tmor.model.segments import Joiner, Segment, rate_of, windows_of
 from tmor.skeleton.layouts import UNIK17, Layout, convert, find_layout
 from tmor.skeleton.normalize import prepare
 from tmor.skeleton.tracks import Track, sample_at
@@ -104,9 +104,9 @@ class Stream:
         convert(np.zeros((1, len(self._layout), dims), np.float32), self._layout, UNIK17)  # says what the layout lacks
         self.labels, self._judge = model.judge(labels, none=none)
         self._fps = model.spec.fps if fps is None else float(fps)
-        self._rate = model.rate(self._fps)
+        self._rate = rate_of(self._fps, model.spec)
         self._ratio = self._fps / self._rate
-        self._windows = model.windows(self._fps)
+        self._windows = windows_of(self._fps, model.spec)
         # prepare() may look this far to either side of a frame.
         self._reach = round(_GAP_S * self._fps) + 2
         kept = math.ceil((max(self._windows.longest, self._windows.length) + 1) * self._ratio) + 2 * self._reach + 2
