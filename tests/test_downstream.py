@@ -361,11 +361,11 @@ def test_a_share_is_taken_of_each_class_and_at_least_one_sample(monkeypatch, dat
     uneven = Fold("uneven", np.isin(np.arange(18), [0, 1, 2, 3, 4, 5, 6, 7, 12]), np.arange(18) == 17)
     train, labels = uneven.train, data.labels
     for share, expected in ((1.0, [6, 2, 1]), (0.5, [3, 1, 1]), (0.01, [1, 1, 1])):
-        chosen = classify._share_of(labels, train, share, 0)
+        chosen = classify.share_of(labels, train, share, 0)
         assert [int((labels[chosen] == labels[i]).sum()) for i in (0, 6, 12)] == expected
         assert len(set(chosen)) == len(chosen)
         assert train[chosen].all()
-    assert classify._share_of(labels, train, 0.5, 0) != classify._share_of(labels, train, 0.5, 1)
+    assert classify.share_of(labels, train, 0.5, 0) != classify._share_of(labels, train, 0.5, 1)
     counts = drawn(monkeypatch, replace(data, folds=(uneven,)), share=0.5)
     assert sum(counts.values()) == 5
 
@@ -452,6 +452,19 @@ def test_means_are_over_folds_and_seeds_and_the_spread_is_that_of_the_seeds(by_h
     result = {key: found.result[key] for key in ("benchmark", "protocol", "folds", "train", "test", "classes", "seeds")}
     assert list(result.values()) == ["toy", "both ways", 2, 4, 4, 2, [0, 1]]
     assert (found.result["part"], found.result["skipped"]) == ("test", {"no label": 2})
+
+
+def test_a_share_of_the_labels_is_all_that_the_linear_probe_sees(data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "tmor.downstream.evaluate.linear_probe",
+        lambda train, labels, test: seen.append(np.bincount(labels).tolist()) or np.zeros(len(test), np.int64),
+    )
+    recipe = Recipe(seeds=(0, 1), share=0.5)
+    found = evaluate(Model(TINY), data, modes=("linear",), recipe=recipe).result["linear"]
+    classes = np.bincount(data.labels[data.folds[0].train])
+    assert seen == [[max(1, round(0.5 * n)) for n in classes.tolist()]] * 2 * len(data.folds)
+    assert found["share"] == 0.5
 
 
 def test_one_seed_has_no_spread(by_hand):

@@ -107,7 +107,7 @@ def fine_tune(
     """
     if not 0 < share <= 1:
         raise TmorError(f"share is {share}; expected a number above 0, at most 1")
-    chosen = _share_of(data.labels, fold.train, share, seed)
+    chosen = share_of(data.labels, fold.train, share, seed)
     clips = Clips.from_triplets(
         [Triplet("", "", track) for i in chosen for track in data.samples[i]], fps=model.spec.fps
     )
@@ -193,8 +193,8 @@ def sample_features(model: Model, data: LabelledSet, rows: np.ndarray) -> np.nda
     return np.stack([part.mean(axis=0) for part in np.split(features, np.cumsum(counts)[:-1])])
 
 
-def _share_of(labels: np.ndarray, train: np.ndarray, share: float, seed: int) -> list[int]:
-    """The same share of every class's training samples, at least one."""
+def share_of(labels: np.ndarray, train: np.ndarray, share: float, seed: int) -> list[int]:
+    """The rows of the same share of every class's training samples, at least one of each."""
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
     for k in np.unique(labels[train]):

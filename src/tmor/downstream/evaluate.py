@@ -19,6 +19,7 @@ from tmor.downstream.classify import (
     linear_probe,
     raw_nearest,
     sample_features,
+    share_of,
 )
 from tmor.downstream.fewshot import few_shot
 from tmor.downstream.metrics import accuracy, mean_class_accuracy, over_seeds
@@ -41,7 +42,8 @@ class Recipe:
         validation: split the training part in two and leave the test part alone: for choosing between models.
         descriptions: zero-shot with our written descriptions beside the class names.
         shots: examples per class of few-shot.
-        epochs, share, balanced: of finetune and scratch (:func:`tmor.downstream.classify.fine_tune`).
+        epochs, share, balanced: of finetune and scratch (:func:`tmor.downstream.classify.fine_tune`); the share of
+            linear, too.
         streams: of finetune and scratch; two are fused.
     """
 
@@ -55,6 +57,8 @@ class Recipe:
     streams: tuple[Literal["joint", "bone"], ...] = ("joint",)
 
     def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise TmorError(f"share is {self.share}; expected a number above 0, at most 1")
         for stream in self.streams:
             if stream not in STREAMS:
                 raise TmorError(f"stream is '{stream}'; expected one of {', '.join(STREAMS)}")
@@ -165,10 +169,11 @@ class _Run:
                 answers.append(next(reversed(given.values())))
             rows.append([_flat(found) for found in per_fold])
             first = np.concatenate(answers) if first is None else first
-            if mode in ("raw", "linear"):  # no chance in these
+            if mode == "raw" or (mode == "linear" and recipe.share == 1):  # no chance in these
                 break
         assert first is not None
-        about = {"epochs": recipe.epochs, "share": recipe.share} if mode in ("finetune", "scratch") else {}
+        about: dict[str, Any] = {} if mode == "raw" else {"share": recipe.share}
+        about |= {"epochs": recipe.epochs} if mode in ("finetune", "scratch") else {}
         return {**_summary(rows), **about}, (truth, first)
 
     def _answers(self, mode: Mode, fold: Fold, seed: int) -> dict[str, np.ndarray]:
@@ -177,7 +182,8 @@ class _Run:
         if mode == "raw":
             return {"": raw_nearest(data, fold)}
         if mode == "linear":
-            return {"": linear_probe(self.unit[fold.train], data.labels[fold.train], self.unit[fold.test])}
+            rows = np.sort(share_of(data.labels, fold.train, recipe.share, seed))
+            return {"": linear_probe(self.unit[rows], data.labels[rows], self.unit[fold.test])}
         start = self.model if mode == "finetune" else from_scratch(self.model, seed=seed)
         probabilities = {}
         for stream in recipe.streams:

@@ -71,7 +71,9 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     for mode in ("raw", "linear", "finetune", "scratch"):
         if mode in result:
             found = result[mode]
-            note = f"{found['epochs']} epochs, {found['share']:.0%} of labels" if "epochs" in found else ""
+            note = f"{found['epochs']} epochs, " if "epochs" in found else ""
+            # A linear probe on all labels is what the words say.
+            note += f"{found['share']:.0%} of labels" if note or found.get("share", 1) < 1 else ""
             for key, measure in found.items():
                 stream, _, measure_name = key.rpartition(" ")
                 if measure_name == result["metric"]:
