@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from tmor.config import DataConfig, PretrainConfig
-from tmor.pretrain.whitening import fit_whitening
+from tmor.model.unik import BASE, BODY_PARTS, UnikShape
+from tmor.pretrain.whitening import fit_whitening, sides
 
 NOISE = torch.tensor([4.0, 1.0, 0.5])
 """How much each feature changes from view to view."""
@@ -27,7 +28,10 @@ class MadeUp:
 
 
 def fitted() -> SimpleNamespace:
-    model = SimpleNamespace(encoder=lambda x: x[:, 0], centre=torch.zeros(3), whitening=torch.eye(3), eval=lambda: None)
+    spec = SimpleNamespace(shape=UnikShape((3,), (1,)))
+    model = SimpleNamespace(
+        encoder=lambda x: x[:, 0], centre=torch.zeros(3), whitening=torch.eye(3), eval=lambda: None, spec=spec
+    )
     fit_whitening(model, MadeUp(), PretrainConfig(data=(DataConfig("a.npz"),)))  # pyright: ignore
     return model
 
@@ -43,3 +47,15 @@ def test_features_count_by_the_inverse_of_how_much_views_change_them():
 
 def test_it_repeats_bit_by_bit():
     assert torch.equal(fitted().whitening, fitted().whitening)
+
+
+def test_what_left_and_right_do_differently_counts_half():
+    shape = UnikShape((4,), (1,), parts=BODY_PARTS)
+    trunk, left_arm, right_arm, left_leg, right_leg = x = torch.randn(5, 4)
+    by_part = (x.flatten() @ sides(shape)).unflatten(0, (5, 4))
+    torch.testing.assert_close(by_part[0], trunk)
+    torch.testing.assert_close(by_part[1] + by_part[2], left_arm + right_arm)
+    torch.testing.assert_close(by_part[1] - by_part[2], (left_arm - right_arm) / 2)
+    torch.testing.assert_close(by_part[3] - by_part[4], (left_leg - right_leg) / 2)
+    assert torch.equal(sides(UnikShape((6,), (1,))), torch.eye(6))
+    assert sides(BASE).shape == (BASE.features, BASE.features)

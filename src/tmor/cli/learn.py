@@ -184,7 +184,9 @@ def evaluate(
     join: Annotated[bool, typer.Option("--join", help="Detect in long sequences joined from trimmed samples.")] = False,
     captions: Annotated[Path | None, typer.Option(help="Captions of the set, for retrieval.")] = None,
     epochs: Annotated[int, typer.Option(help="Of finetune and scratch.", min=1)] = 30,
-    share: Annotated[float, typer.Option(help="Share of the labels that linear, finetune, scratch and detect use.")] = 1.0,
+    share: Annotated[
+        float, typer.Option(help="Share of the labels that linear, finetune, scratch and detect use.")
+    ] = 1.0,
     balanced: Annotated[bool, typer.Option("--balanced", help="Show every class equally often.")] = False,
     streams: Annotated[str, typer.Option(help="Of finetune and scratch: joint, bone, or both for fusion.")] = "joint",
     seeds: Annotated[int, typer.Option(help="Repeat with seeds 0, 1, ...: mean and spread.", min=1)] = 1,

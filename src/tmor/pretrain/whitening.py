@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from tmor.config import PretrainConfig
 from tmor.model.model import Model
+from tmor.model.unik import UnikShape
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import step_generator
+from tmor.skeleton.layouts import UNIK17
 
 _MOST = 4096
 _SHRINK = 0.3
+_SIDES = 0.5
 
 
 @torch.inference_mode()
@@ -54,4 +58,21 @@ def fit_whitening(
     values, vectors = torch.linalg.eigh(shrunk)
     scale = values.clamp(min=1e-12).rsqrt()
     model.centre.copy_(torch.cat([first, second]).mean(dim=0))
-    model.whitening.copy_((vectors * (scale / scale.mean())) @ vectors.T)
+    model.whitening.copy_((vectors * (scale / scale.mean())) @ vectors.T @ sides(model.spec.shape).double())
+
+
+def sides(shape: UnikShape) -> Tensor:
+    """(features, features) by which embeddings are multiplied: what left and right limbs have in common stays, what
+    they do differently is halved; the identity where features are not told apart by body parts.
+
+    One person kicks with the left leg, the next with the right: with few examples that matters more than that some
+    actions have a side.
+    """
+    width = shape.widths[-1]
+    if not shape.parts:
+        return torch.eye(width)
+    mirrored = [tuple(sorted(UNIK17.mirror[joint] for joint in part)) for part in shape.parts]
+    own = [tuple(sorted(part)) for part in shape.parts]
+    swap = torch.eye(len(own))[[own.index(part) for part in mirrored]]
+    keep = (1 + _SIDES) / 2 * torch.eye(len(own)) + (1 - _SIDES) / 2 * swap
+    return torch.kron(keep, torch.eye(width))
