@@ -23,10 +23,14 @@ import tmor.model.model
 from tmor.cli import app
 from tmor.config import Augmentation, ClusterConfig, DataConfig, PretrainConfig, pretrain_config, read_pretrain_config
 from tmor.errors import CheckpointError, ConfigError, FormatError, TmorError
-from tmor.model.checkpoint import load_model, read_tensors
+from tmor.model.checkpoint import load_model, read_tensors, save_model
+from tmor.model.model import Model, ModelSpec
+from tmor.model.unik import BODY_PARTS, UnikShape
 from tmor.posecap.captions import describe
-from tmor.posecap.triplets import attach_videos
+from tmor.posecap.triplets import Triplet, attach_videos
 from tmor.pretrain import loop
+from tmor.pretrain.clips import Clips
+from tmor.pretrain.distillation import teacher_embeddings
 from tmor.pretrain.loop import pretrain, read_training_data
 from tmor.skeleton.formats import write_packed
 from tmor.skeleton.sample import sample_track
@@ -205,6 +209,77 @@ def test_a_share_of_the_data_is_a_share_of_each_set_drawn_by_the_seed(data: Path
     assert [len(ids) for ids in drawn] == [30, 9, 9, 9, 2]
     assert drawn[1] == drawn[2] != drawn[3]
     assert drawn[1] == [id for id in drawn[0] if id in drawn[1]]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with features by body parts that has never learnt, of which it is said that it saw ``far``."""
+    torch.manual_seed(7)
+    shape = UnikShape((8, 12), (2, 2), parts=BODY_PARTS)
+    training = {"sources": ["far", "toy"], "class_names": ["fly", "walk"]}
+    model = Model(ModelSpec("big", shape, width=16, teacher_width=12, clip_frames=12, training=training))
+    model.centre.copy_(torch.randn(60))
+    model.whitening.copy_(torch.randn(60, 60))
+    file = tmp_path_factory.mktemp("teacher") / "big.safetensors"
+    save_model(model, file)
+    return file
+
+
+def test_a_teacher_tells_of_each_clip_and_of_its_mirror_image(data: Path, teacher: Path) -> None:
+    tracks = [sample_track(action, body=n) for n, action in enumerate(ACTIONS[:4])]
+    clips = Clips.from_triplets([Triplet("", "", track) for track in tracks], fps=15.0)
+    other = Clips.from_triplets([Triplet("", "", track.mirrored()) for track in tracks], fps=15.0)
+    model = load_model(teacher)
+    found = teacher_embeddings(model, clips, fps=15.0)
+    ids = torch.arange(len(clips))
+    for own, rows in ((clips, found[::2]), (other, found[1::2])):
+        expected = model.unit(model.encoder(own.plain(ids, frames=12)[:, None]).detach().numpy())
+        np.testing.assert_allclose(rows, expected, atol=1e-4)
+    with pytest.raises(TmorError, match="sees 17 joints in 2 channels at 15 fps; to be distilled from, a model must"):
+        teacher_embeddings(model, clips, fps=20.0)
+
+
+def test_a_student_learns_what_its_teacher_says_and_knows_what_it_saw(
+    data: Path, teacher: Path, tmp_path: Path
+) -> None:
+    settings = replace(TINY, distilled_from=str(teacher), text_epochs=4)
+    model = pretrain(settings, data=data, out=tmp_path / "run")
+    losses = [line["loss_distillation"] for line in log_of(tmp_path / "run")]
+    assert losses[-1] < 0.8 * losses[0]
+    assert losses[0] == pytest.approx(4, abs=1)
+    known = model.spec.training
+    assert known["distilled_from"] == "big"
+    assert known["sources"] == ["toy", "far"]
+    assert {"fly", "walk", "clap"} <= set(known["class_names"])
+    assert set(model.state_dict()) == set(Model(model.spec).state_dict())
+
+
+def test_a_student_resumes_to_the_same_bits(data: Path, teacher: Path, tmp_path: Path, monkeypatch) -> None:
+    settings = replace(BRIEF, distilled_from=str(teacher))
+    pretrain(settings, data=data, out=tmp_path / "whole")
+    epoch = loop._epoch
+    calls = []
+
+    def once(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return epoch(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "_epoch", once)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(settings, data=data, out=tmp_path / "broken")
+    monkeypatch.setattr(loop, "_epoch", epoch)
+    pretrain(settings, data=data, out=tmp_path / "broken", resume=True)
+    assert weights_of(tmp_path / "broken") == weights_of(tmp_path / "whole")
+
+
+def test_a_teacher_that_saw_what_is_left_out_is_an_error(command, teacher: Path) -> None:
+    assert command("--distilled-from", str(teacher)).distilled_from == str(teacher)
+    command("--distilled-from", str(teacher), "--leave-out", "bare")
+    message = rf"^--leave-out toy: {re.escape(str(teacher))}, the teacher, was trained on it$"
+    with pytest.raises(TmorError, match=message):
+        command("--distilled-from", str(teacher), "--leave-out", "toy")
 
 
 def test_bfloat16_trains(data: Path, tmp_path: Path) -> None:

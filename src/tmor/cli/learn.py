@@ -63,6 +63,7 @@ def pretrain(
     without: Annotated[list[Part], typer.Option(help="Leave a part of the method out.")] = [],  # noqa: B006
     seed: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
     size: Annotated[str | None, typer.Option(help="Instead of the config's: base or small.")] = None,
+    distilled_from: Annotated[str | None, typer.Option(help="Instead of the config's: a trained model.")] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads; with 1 a run repeats bit by bit.")] = None,
     device: Annotated[Device | None, typer.Option(help="cuda if there is one, when not given.")] = None,
     devices: Annotated[int, typer.Option(help="Processes that train together, on each machine.")] = 1,
@@ -72,12 +73,17 @@ def pretrain(
     import torch
 
     from tmor.config import pretrain_config, read_pretrain_config
+    from tmor.model.checkpoint import load_model
     from tmor.pretrain.loop import pretrain as run
     from tmor.pretrain.ranks import start
 
     if threads is not None:
         torch.set_num_threads(threads)
     settings = read_pretrain_config(config)
+    changed = {"seed": seed, "size": size, "distilled_from": distilled_from}
+    if any(value is not None for value in changed.values()):
+        values = settings.as_dict() | {key: value for key, value in changed.items() if value is not None}
+        settings = pretrain_config(values, source="command line")
     for name in leave_out:
         kept = tuple(entry for entry in settings.data if Path(entry.path).stem != name)
         if len(kept) == len(settings.data):
@@ -86,12 +92,13 @@ def pretrain(
         if not kept:
             raise TmorError(f"--leave-out {name}: nothing is left to train on")
         settings = replace(settings, data=kept)
+    if leave_out and settings.distilled_from is not None:
+        seen = set(load_model(settings.distilled_from).spec.training.get("sources", []))
+        for name in leave_out:
+            if name in seen:
+                raise TmorError(f"--leave-out {name}: {settings.distilled_from}, the teacher, was trained on it")
     for part in without:
         settings = _without(settings, part)
-    changed = {"seed": seed, "size": size}
-    if any(value is not None for value in changed.values()):
-        values = settings.as_dict() | {key: value for key, value in changed.items() if value is not None}
-        settings = pretrain_config(values, source="command line")
     ranks = start(None if device is None else device.value, devices=devices, nodes=nodes)
     err.quiet = not ranks.first
     with progress_bar("preparing the data") as progress:

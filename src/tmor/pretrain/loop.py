@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tmor.config import DataConfig, PretrainConfig
 from tmor.errors import CheckpointError, TmorError
-from tmor.model.checkpoint import read_tensors, save_model, write_tensors, write_whole
+from tmor.model.checkpoint import load_model, read_tensors, save_model, write_tensors, write_whole
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BASE, SMALL
 from tmor.posecap.captions import plain_label
@@ -30,6 +30,7 @@ from tmor.posecap.shards import is_shards, open_shards
 from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.clusters import cluster, diagnostics
+from tmor.pretrain.distillation import Distillation, teacher_embeddings, with_teacher
 from tmor.pretrain.losses import cluster_nce, paired_nce
 from tmor.pretrain.memory import remember
 from tmor.pretrain.ranks import Ranks
@@ -58,6 +59,7 @@ class _State:
     eps: float | None = None
     epoch: int = 0
     step: int = 0
+    distillation: Distillation | None = None
     banks: dict[str, Bank] = field(default_factory=dict)
 
 
@@ -86,7 +88,7 @@ def pretrain(
     Raises:
         TmorError: ``out`` already holds a run (or with ``resume``: one of another config), data are missing or invalid.
     """
-    clips, text_rows, text_alike, state = ranks.together(lambda: _prepare(config, data, out, resume, ranks))
+    clips, text_rows, text_alike, state = ranks.together(lambda: _prepare(config, data, out, resume, ranks, progress))
     found = len(clips), state.step
     first = ranks.told(lambda: found)
     ranks.together(lambda: _check_alike(found, first))
@@ -112,15 +114,27 @@ def pretrain(
 
 
 def _prepare(
-    config: PretrainConfig, data: Path, out: Path, resume: bool, ranks: Ranks
+    config: PretrainConfig, data: Path, out: Path, resume: bool, ranks: Ranks, progress: Progress
 ) -> tuple[Clips, Tensor, Tensor, _State]:
     """The clips, their texts as :func:`_texts` gives them, and where training stands."""
     torch.manual_seed(config.seed)
     clips = Clips.from_triplets(read_training_data(config, data), fps=config.fps)
     _check_terms(config, clips)
     text_rows, text_alike, spec = _texts(config, clips)
+    distillation = None
+    if config.distilled_from is not None:
+        teacher = load_model(config.distilled_from)
+        spec = replace(spec, training=with_teacher(spec.training, teacher))
+        targets = teacher_embeddings(teacher, clips, fps=config.fps, progress=progress)
+        distillation = Distillation(spec.shape.features, targets).to(ranks.device)
     model = Model(spec).to(ranks.device)
-    state = _State(model, copy.deepcopy(model), _optimizer(model, config), clusters=torch.arange(len(clips)))
+    state = _State(
+        model,
+        copy.deepcopy(model),
+        _optimizer([model] if distillation is None else [model, distillation], config),
+        clusters=torch.arange(len(clips)),
+        distillation=distillation,
+    )
     if ranks.first:
         _open_run(out, config, resume)
     if resume and (out / "state.safetensors").exists():
@@ -180,7 +194,7 @@ def _check_terms(config: PretrainConfig, clips: Clips) -> None:
     """Raise a TmorError where a stage would have nothing to learn from."""
     if config.text_term and config.text_epochs and not clips.texts:
         raise TmorError("the config has a text term, but none of its data has text")
-    if config.motion_term or (config.video_term and clips.videos.shape[1]):
+    if config.motion_term or config.distilled_from or (config.video_term and clips.videos.shape[1]):
         return
     why = "motion_term is false, and video_term is false or none of the data has video"
     if config.self_epochs:
@@ -224,9 +238,10 @@ def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, Tensor, ModelS
     return rows, rows @ rows.T > SAME_TEXT, spec
 
 
-def _optimizer(model: Model, config: PretrainConfig) -> torch.optim.AdamW:
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
+def _optimizer(learning: Sequence[nn.Module], config: PretrainConfig) -> torch.optim.AdamW:
+    parameters = [p for module in learning for p in module.parameters()]
+    decay = [p for p in parameters if p.ndim > 1]
+    plain = [p for p in parameters if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
@@ -306,7 +321,7 @@ def _epoch(
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         ranks.add_gradients(state.model, state.model.encoder)
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_([p for group in state.optimizer.param_groups for p in group["params"]], 5.0)
         state.optimizer.step()
         state.step += 1
         _follow(state.average, state.model, min(config.average, state.step / (state.step + 10)))
@@ -360,6 +375,8 @@ def _losses(
         losses["motion"] = _term(
             state, "motion", first, second, both, temperature=config.temperature_motion, config=config
         )
+    if state.distillation is not None:
+        losses["distillation"] = state.distillation(features, torch.cat([both, both]))
     if model.video_head is not None and config.video_term:
         # A mirrored movement is not what its video shows.
         there = ~clips.videos[ids].isnan().any(dim=1) & ~mirrored
@@ -487,6 +504,8 @@ def _append_log(out: Path, record: dict[str, Any]) -> None:
 def _store(state: _State, path: Path) -> None:
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     tensors |= {f"average.{k}": v.clone() for k, v in state.average.state_dict().items()}
+    if state.distillation is not None:
+        tensors |= {f"distillation.{k}": v for k, v in state.distillation.state_dict().items()}
     for i, values in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v for k, v in values.items()}
     for name, bank in state.banks.items():
@@ -506,6 +525,8 @@ def _restore(state: _State, path: Path) -> None:
 
     state.model.load_state_dict(below("model."))
     state.average.load_state_dict(below("average."))
+    if state.distillation is not None:
+        state.distillation.load_state_dict(below("distillation."))
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in below("optimizer.").items():
         index, name = key.split(".", 1)
