@@ -66,9 +66,6 @@ class UnikShape:
         return (self.heads,) * len(self.widths) if isinstance(self.heads, int) else self.heads
 
 
-BASE = UnikShape(widths=(64, 64, 64, 64, 128, 128, 128, 256, 256, 256), strides=(1, 1, 1, 1, 2, 1, 1, 2, 1, 1))
-"""The paper's network: 3.46 M parameters at 17 joints and 2 channels."""
-
 BODY_PARTS = tuple(
     tuple(UNIK17.joints.index(joint) for joint in part)
     for part in (
@@ -79,9 +76,13 @@ BODY_PARTS = tuple(
 )
 """Trunk, arms and legs of unik17."""
 
+BASE = UnikShape(
+    widths=(64, 64, 64, 64, 128, 128, 128, 256, 256, 256), strides=(1, 1, 1, 1, 2, 1, 1, 2, 1, 1), parts=BODY_PARTS
+)
+"""The paper's network, 3.46 M parameters at 17 joints and 2 channels; trunk and limbs are told apart in the features."""
+
 SMALL = UnikShape(widths=(32, 64, 64, 128, 128), strides=(2, 1, 2, 1, 1), heads=2, separable=True, parts=BODY_PARTS)
-"""For CPUs: the same blocks, fewer and narrower, time halved earlier, two heads, convolutions over time separable;
-trunk and limbs are told apart in the features."""
+"""For CPUs: the same blocks, fewer and narrower, time halved earlier, two heads, convolutions over time separable."""
 
 
 class UNIK(nn.Module):
