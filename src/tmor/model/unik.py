@@ -79,7 +79,7 @@ BODY_PARTS = tuple(
 BASE = UnikShape(
     widths=(64, 64, 64, 64, 128, 128, 128, 256, 256, 256), strides=(1, 1, 1, 1, 2, 1, 1, 2, 1, 1), parts=BODY_PARTS
 )
-"""The paper's network, 3.46 M parameters at 17 joints and 2 channels; trunk and limbs are told apart in the features."""
+"""The paper's network (3.46 M parameters at 17 joints and 2 channels); the features tell trunk and limbs apart."""
 
 SMALL = UnikShape(widths=(32, 64, 64, 128, 128), strides=(2, 1, 2, 1, 1), heads=2, separable=True, parts=BODY_PARTS)
 """For CPUs: the same blocks, fewer and narrower, time halved earlier, two heads, convolutions over time separable."""
