@@ -18,6 +18,7 @@ from tmor.downstream.detect import (
     HEADS,
     Detection,
     FrameScores,
+    against_the_next,
     evaluate_detection,
     recording_features,
     train_encoder,
@@ -460,3 +461,11 @@ def test_a_charades_submission_has_25_lines_per_video() -> None:
     assert len(lines) == 25
     assert lines[0] == "A1 1 0 1"
     assert lines[5] == "A1 6 0.2 0.8"  # at 5 / 25 of ten seconds
+
+
+def test_an_answer_stands_against_the_best_of_the_others():
+    found = against_the_next(np.array([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2], [0.02, 0.01, 0.97]]))
+    expected = [[1 / 7, 2 / 3, 1 / 3], [1 / 2, 1 / 2, 1 / 3], [2 / 99, 1 / 98, 97 / 99]]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    # More answers make none of them smaller, as long as they are worse ones.
+    np.testing.assert_allclose(against_the_next(np.array([[0.3, 0.2, *[0.05] * 10]]))[0, :2], [0.6, 0.4])

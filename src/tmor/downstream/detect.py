@@ -362,9 +362,9 @@ def evaluate_detection(
     """Train heads on the training recordings of each fold and measure them on its test recordings.
 
     Args:
-        heads: text: no training at all; linear and tcn (dilated temporal convolutions) on the frozen encoder; raw: tcn
-            on coordinates; causal: linear, on features of what has just been; finetune trains encoder and linear head
-            together, scratch the same from random weights.
+        heads: text: no training at all, scores by :func:`against_the_next`; linear and tcn (dilated temporal
+            convolutions) on the frozen encoder; raw: tcn on coordinates; causal: linear, on features of what has just
+            been; finetune trains encoder and linear head together, scratch the same from random weights.
         share: of the training recordings that is used (at least one).
         epochs: of finetune and scratch.
 
@@ -468,7 +468,7 @@ class _Run:
                 features, times = self.frozen[recording_features][i]
                 cosines = self.model.project(features) @ texts.T
                 found = self.model.spec.matching.probabilities(cosines, [False] * k, none=True)
-                return FrameScores(times, found[:, :k])
+                return FrameScores(times, against_the_next(found)[:, :k])
 
             return by_text
         if self.head in _FROZEN:
@@ -495,6 +495,19 @@ class _Run:
             return FrameScores(times, _apply(head, features))
 
         return by_encoder
+
+
+def against_the_next(probabilities: np.ndarray) -> np.ndarray:
+    """How each answer stands against the best of the others: p / (p + p of that one), above one half for the best.
+
+    Probabilities that sum to 1 get smaller the more answers there are; these do not.
+
+    Args:
+        probabilities: (n, k), k at least 2.
+    """
+    second, best = np.partition(probabilities, -2, axis=1)[:, -2:].T
+    others = np.where(probabilities == best[:, None], second[:, None], best[:, None])
+    return probabilities / (probabilities + others)
 
 
 def _apply(head: FrameHead, features: np.ndarray) -> np.ndarray:
