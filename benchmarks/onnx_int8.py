@@ -23,7 +23,8 @@ from tmor.downstream.classify import linear_probe
 from tmor.downstream.metrics import accuracy
 from tmor.model.checkpoint import load_model
 from tmor.model.model import Model
-from tmor.serve.onnx import OnnxModel, export_onnx, load_onnx
+from tmor.serve.export import export_onnx
+from tmor.serve.onnx import OnnxModel, load_onnx
 from tmor.skeleton.canonical import prepare, stretch
 
 Side = Model | OnnxModel

@@ -16,6 +16,7 @@ import tmor.serve.onnx as subject
 from tmor.errors import FormatError, TmorError
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BODY_PARTS, UnikShape
+from tmor.serve import export
 from tmor.serve.predict import predict_tracks
 from tmor.skeleton.canonical import prepare, stretch
 from tmor.skeleton.layouts import UNIK17
@@ -116,14 +117,14 @@ def model() -> Model:
 @pytest.fixture(scope="module")
 def converted(model) -> dict[str, object]:
     """What torch's exporter makes of the model; it takes seconds, so once for all tests."""
-    return {"_trunk": subject._trunk(model), "_views": subject._views(model.spec)}
+    return {"_trunk": export._trunk(model), "_views": export._views(model.spec)}
 
 
 @pytest.fixture
 def exporter(converted, monkeypatch):
     for name, value in converted.items():
-        monkeypatch.setattr(subject, name, lambda *_, value=value: type(value).FromString(value.SerializeToString()))
-    return subject.export_onnx
+        monkeypatch.setattr(export, name, lambda *_, value=value: type(value).FromString(value.SerializeToString()))
+    return export.export_onnx
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,8 @@ def path(model, converted, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in converted.items():
-            patch.setattr(subject, name, lambda *_, value=value: type(value).FromString(value.SerializeToString()))
-        subject.export_onnx(model, path, labels=LABELS)
+            patch.setattr(export, name, lambda *_, value=value: type(value).FromString(value.SerializeToString()))
+        export.export_onnx(model, path, labels=LABELS)
     return path
 
 
@@ -174,7 +175,7 @@ def test_other_models_agree_too(tmp_path):
     # 3D bones, several person slots, no heads.
     spec = replace(TINY, shape=UnikShape((8,), (4,), persons=2), channels=3, stream="bone", width=0, classes=("a", "b"))
     model = stirred(spec)
-    subject.export_onnx(model, tmp_path / "other.onnx")
+    export.export_onnx(model, tmp_path / "other.onnx")
     exported = subject.load_onnx(tmp_path / "other.onnx")
     np.testing.assert_allclose(exported.features(TRACKS), model.features(TRACKS), atol=1e-4)
     np.testing.assert_allclose(exported.classify(TRACKS).probabilities, model.classify(TRACKS).probabilities, atol=1e-4)
@@ -288,14 +289,14 @@ assert not heavy, heavy
 
 def test_what_can_t_be_exported_is_said(tmp_path, monkeypatch, model):
     with pytest.raises(TmorError, match=r"^label 'a' is given twice$"):
-        subject.export_onnx(model, tmp_path / "x.onnx", labels=["a", "a"])
+        export.export_onnx(model, tmp_path / "x.onnx", labels=["a", "a"])
     with pytest.raises(TmorError, match="has no text head"):
-        subject.export_onnx(stirred(replace(TINY, width=0)), tmp_path / "x.onnx", labels=["a"])
+        export.export_onnx(stirred(replace(TINY, width=0)), tmp_path / "x.onnx", labels=["a"])
     with pytest.raises(TmorError, match="sees 5 joints"):
-        subject.export_onnx(Model(replace(TINY, joints=5)), tmp_path / "x.onnx")
+        export.export_onnx(Model(replace(TINY, joints=5)), tmp_path / "x.onnx")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(TmorError, match=r"^export needs onnx and onnxscript: pip install onnx onnxscript"):
-        subject.export_onnx(model, tmp_path / "x.onnx")
+        export.export_onnx(model, tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
 
 

@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Turn a model into one ONNX file, normalisation inside, that `predict --onnx` and ONNX Runtime run."""
     from tmor.model.checkpoint import load_model
-    from tmor.serve.onnx import export_onnx
+    from tmor.serve.export import export_onnx
 
     if kind != "onnx":
         raise TmorError(f"kind is '{kind}'; expected onnx")

@@ -1,4 +1,4 @@
-"""A model as one ONNX file: written with torch, run without it.
+"""A model in one ONNX file (:mod:`tmor.serve.export`) and how it is run, without torch.
 
 The graph takes clips as :func:`tmor.skeleton.canonical.prepare` gives them and does everything after that: it stretches
 them to the model's clip, sees 3D ones through cameras, normalises, encodes and projects. What lies around the graph
@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import copy
 import json
-import logging
 import math
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,26 +22,20 @@ from tmor.errors import FormatError, TmorError
 from tmor.model.answers import Matching, Prediction, check_labels, judge_by_similarity
 from tmor.model.segments import Segment, find_segments, windows_of
 from tmor.posecap.captions import plain_label
-from tmor.skeleton.canonical import prepare, stretch
+from tmor.skeleton.canonical import prepare
 from tmor.skeleton.formats.files import read_bytes
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.tracks import Track
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
     from onnxruntime import InferenceSession
-    from torch import Tensor, nn
 
-    from tmor.model.model import Model, ModelSpec
-
-_KEY = "tmor"
-_FORMAT = 1
-_OPSET = 20  # the first with GELU
+KEY, FORMAT = "tmor", 1
+JOINTS = len(UNIK17)
 _LARGEST_FILE = 1 << 28
 _LARGEST_METADATA = 1 << 26
 _MOST_FIELDS = 10_000
 _BATCH = 32
-_JOINTS = len(UNIK17)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +198,7 @@ class OnnxModel:
         )
 
     def _head(self, output: str, features: np.ndarray) -> np.ndarray:
-        return self._run(output, np.zeros((0, 1, _JOINTS, 2)), features)
+        return self._run(output, np.zeros((0, 1, JOINTS, 2)), features)
 
     def _run(self, output: str, clips: np.ndarray, known: np.ndarray) -> np.ndarray:
         feeds = {"clips": clips.astype(np.float32, copy=False), "known": known.astype(np.float32, copy=False)}
@@ -228,9 +217,6 @@ class OnnxModel:
 def _softmax(x: np.ndarray) -> np.ndarray:
     powers = np.exp(x - x.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def load_onnx(path: str | Path, *, threads: int = 1) -> OnnxModel:
@@ -294,15 +280,15 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
 
 def _read_spec(content: bytes, path: Path) -> OnnxSpec:
     try:
-        text = dict(_metadata(content)).get(_KEY)
+        text = dict(_metadata(content)).get(KEY)
     except (IndexError, UnicodeDecodeError, ValueError) as error:
         raise FormatError(f"{path}: not a complete ONNX file; it may be damaged") from error
     if text is None:
-        raise FormatError(f"{path}: has no '{_KEY}' metadata; only files that tmor export onnx wrote can be run")
+        raise FormatError(f"{path}: has no '{KEY}' metadata; only files that tmor export onnx wrote can be run")
     try:
         values = json.loads(text)
-        if values["format"] != _FORMAT:
-            raise FormatError(f"{path}: is of format {values['format']!r}; this tmor reads format {_FORMAT}")
+        if values["format"] != FORMAT:
+            raise FormatError(f"{path}: is of format {values['format']!r}; this tmor reads format {FORMAT}")
         features, width = _whole(values["features"], 1, 1 << 16), _whole(values["width"], 0, 1 << 16)
         examples = {str(k): _array(v, (None, features)) for k, v in values["examples"].items()}
         labels = tuple(str(label) for label in values["labels"])
@@ -389,7 +375,8 @@ def _positive(value: Any) -> float:
     return float(value)
 
 
-def _packed(array: np.ndarray) -> dict[str, Any]:
+def pack_array(array: np.ndarray) -> dict[str, Any]:
+    """An array as JSON."""
     return {
         "shape": list(array.shape),
         "float32": base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode(),
@@ -397,7 +384,7 @@ def _packed(array: np.ndarray) -> dict[str, Any]:
 
 
 def _array(value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
-    """An array of :func:`_packed`; None in ``shape`` = one or more."""
+    """An array of :func:`pack_array`; None in ``shape`` = one or more."""
     found = tuple(_whole(n, 0, 1 << 24) for n in value["shape"])
     if len(found) != len(shape) or any(n != m if m is not None else n < 1 for n, m in zip(found, shape, strict=True)):
         raise ValueError(f"an array of shape {found}; expected {shape}")
@@ -408,352 +395,3 @@ def _array(value: Any, shape: tuple[int | None, ...]) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError("an array holds NaN or infinite numbers")
     return array
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None = None, int8: bool = False) -> None:
-    """Write a model as one ONNX file, for :func:`load_onnx` or any other ONNX runtime.
-
-    The graph's input ``clips`` is (clips, frames, 17, 2 | 3) float32 as :func:`tmor.skeleton.canonical.prepare` gives
-    them: y up, NaN = unseen; any number of clips and frames, all 2D or all 3D. The optional input ``known``
-    (m, features) are features to send through the heads along with those of the clips, such as the mean of several
-    clips of one person. The outputs have a row for each clip, then one for each known: ``features``; ``units``, which
-    are features to compare by cosine (:meth:`tmor.model.model.Model.unit`); ``embeddings`` (L2-normalised, in the space
-    of labels) where the model has projection heads; ``logits`` where it has classes.
-
-    Args:
-        labels: to be told apart by text; their embeddings go into the file. Enrolled examples always do.
-        int8: 8-bit weights and activations in the convolutions and products of the encoder, calibrated on the embedded
-            sample motions.
-
-    Raises:
-        TmorError: the labels are not valid, or the model has no text head for them, or other joints than unik17; a
-            package that export needs is missing.
-    """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401 (torch's exporter needs it)
-    except ImportError as error:
-        raise TmorError(f"export needs onnx and onnxscript: pip install onnx onnxscript ({error})") from error
-    from tmor.model.checkpoint import write_whole
-
-    model.check_joints()
-    names = () if labels is None else check_labels(labels)
-    texts = model.project_labels(names) if names else np.zeros((0, model.meeting_width), np.float32)
-    model.eval()
-    trunk = _trunk(model)
-    if int8:
-        trunk = _quantised(trunk, model)
-    whole = _composed(model.spec, trunk, _views(model.spec))
-    whole.producer_name = "tmor"
-    whole.doc_string = f"{model.spec.name}: skeleton clips to features, and to the space of labels or classes."
-    onnx.helper.set_model_props(whole, {_KEY: json.dumps(_described(model, names, texts, int8=int8))})
-    onnx.checker.check_model(whole)
-    write_whole(path, whole.SerializeToString())
-
-
-def _described(model: Model, labels: Sequence[str], texts: np.ndarray, *, int8: bool) -> dict[str, Any]:
-    """The metadata, as :func:`_read_spec` reads them."""
-    spec, features = model.spec, model.encoder.features
-    facts = asdict(spec)
-    own = ("name", "fps", "clip_frames", "longest_s", "matching", "classes")
-    return {
-        "format": _FORMAT,
-        **{key: facts.pop(key) for key in own},
-        "longest_frames": spec.longest_frames,
-        "features": features,
-        "width": model.meeting_width,
-        "labels": list(labels),
-        "texts": _packed(texts),
-        "examples": {label: _packed(rows) for label, rows in model.examples.items()},
-        "card": {**facts, "int8": int8, "layout": UNIK17.name, "joint_names": list(UNIK17.joints)},
-    }
-
-
-def _views(spec: ModelSpec) -> ModelProto | None:
-    """``stretched`` (clips, frames, 17, 3) -> ``views`` (clips, views, frames, 17, 2); None where the encoder itself
-    takes 3D."""
-    import torch
-    from torch import nn
-
-    from tmor.skeleton.normalize import views_of
-
-    if spec.channels == 3:
-        return None
-
-    class Views(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return views_of(x, spec.views_deg).transpose(0, 1)
-
-    example = torch.randn(3, spec.clip_frames, _JOINTS, 3)
-    return _converted(Views(), {"stretched": (example, ("clips",))}, ["views"])
-
-
-def _trunk(model: Model) -> ModelProto:
-    """``views`` (clips, views, frames, 17, channels) and ``known`` -> the outputs."""
-    import torch
-    import torch.nn.functional as F
-    from torch import nn
-
-    from tmor.model.model import meet
-    from tmor.skeleton.normalize import to_body, to_bones
-
-    encoder, empty = _person(model)
-    spec = model.spec
-    slots = spec.shape.persons or 1
-
-    class Trunk(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.encoder = encoder
-            self.unit = nn.Linear(len(model.centre), len(model.centre))
-            self.unit.weight.data = model.whitening.T.clone()
-            self.unit.bias.data = -model.centre @ model.whitening
-            self.motion_head = copy.deepcopy(model.motion_head)
-            self.class_head = copy.deepcopy(model.class_head)
-            self.register_buffer("empty", empty)
-            self.known_centre: Tensor
-            self.register_buffer("known_centre", model.known_centre)
-
-        def forward(self, views: Tensor, known: Tensor) -> tuple[Tensor, ...]:
-            body = to_body(views)
-            body = to_bones(body) if spec.stream == "bone" else body
-            rows = self.encoder(body.flatten(0, 1)[:, None])
-            if slots > 1:
-                rows = (rows + self.empty) / slots
-            features = torch.cat([rows.unflatten(0, views.shape[:2]).mean(dim=1), known])
-            found = [features, F.normalize(self.unit(features), dim=1)]
-            if self.motion_head is not None:
-                projected = F.normalize(self.motion_head.layers(features), dim=-1)
-                found.append(meet(projected, found[1], self.known_centre) if spec.known else projected)
-            if self.class_head is not None:
-                found.append(self.class_head(features))
-            return tuple(found)
-
-    outputs = ["features", "units", *["embeddings"] * bool(spec.width), *["logits"] * bool(spec.classes)]
-    views = torch.randn(5, 3, spec.clip_frames, _JOINTS, spec.channels)
-    known = torch.randn(2, model.encoder.features)
-    inputs = {"views": (views, ("clips", "views")), "known": (known, ("known",))}
-    return _converted(Trunk().cpu().eval(), inputs, outputs)
-
-
-def _person(model: Model) -> tuple[nn.Module, Tensor]:
-    """The encoder of one person, and what the empty person slots add to the sum over slots."""
-    from dataclasses import replace
-
-    import torch
-
-    from tmor.model.unik import UNIK
-
-    spec = model.spec
-    encoder = UNIK(replace(spec.shape, persons=None), channels=spec.channels, joints=spec.joints)
-    own = encoder.state_dict()
-    # In the input norm the first slot's numbers come first.
-    encoder.load_state_dict({k: v[: len(own[k])] if v.ndim else v for k, v in model.encoder.state_dict().items()})
-    encoder.eval()
-    nobody = torch.zeros(1, spec.clip_frames, spec.joints, spec.channels)
-    slots = spec.shape.persons or 1
-    with torch.no_grad():
-        empty = slots * model.encoder(model.alone(nobody))[0] - encoder(nobody[:, None])[0]
-    return encoder, empty
-
-
-def _converted(
-    module: nn.Module, inputs: Mapping[str, tuple[Tensor, tuple[str, ...]]], outputs: list[str]
-) -> ModelProto:
-    """A module as ONNX; each input is an example with the names of its leading axes, which are dynamic."""
-    import torch
-
-    axes = {axis: torch.export.Dim(axis, min=0, max=1 << 24) for _, names in inputs.values() for axis in names}
-    with _quietly():
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(example for example, _ in inputs.values()),
-            dynamo=True,
-            opset_version=_OPSET,
-            input_names=list(inputs),
-            output_names=outputs,
-            dynamic_shapes=tuple({i: axes[axis] for i, axis in enumerate(names)} for _, names in inputs.values()),
-            verbose=False,
-        )
-    assert program is not None
-    found = program.model_proto
-    # The exporter notes where in the source every node comes from, with the paths of this machine.
-    for part in (found, found.graph, *found.graph.node, *found.graph.value_info, *found.graph.initializer):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    return found
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the exporter's remarks on operators that are not used here."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-_STRETCH = """
-stretch (float[clips, frames, 17, coordinates] clips) => (float[clips, clip_frames, 17, coordinates] stretched) {
-    one = Constant <value_ints = [1]> ()
-    count = Shape <start = 1, end = 2> (clips)
-    last = Sub (count, one)
-    whole = Cast <to = 11> (last)
-    step = Div (whole, gaps)
-    inner = Mul (order, step)
-    position = Concat <axis = 0> (inner, whole)
-    below = Floor (position)
-    past = Sub (position, below)
-    flat = Cast <to = 1> (past)
-    weight = Reshape (flat, column)
-    low = Cast <to = 7> (below)
-    next = Add (low, one)
-    high = Min (next, last)
-    before = Gather <axis = 1> (clips, low)
-    after = Gather <axis = 1> (clips, high)
-    rest = Sub (unit, weight)
-    near = Mul (before, rest)
-    far = Mul (after, weight)
-    mixed = Add (near, far)
-    exact = Equal (weight, zero)
-    stretched = Where (exact, before, mixed)
-}
-"""
-"""As :func:`tmor.skeleton.canonical.stretch`, to the bit: a frame must not catch the NaN of a neighbour."""
-
-_DEPTH = """
-depth (float[clips, clip_frames, 17, coordinates] stretched) => (float[clips, one, clip_frames, 17, three] views) {
-    three = Constant <value_ints = [3]> ()
-    coordinates = Shape <start = 3, end = 4> (stretched)
-    lacking = Sub (three, coordinates)
-    none = Constant <value_ints = [0, 0, 0, 0, 0, 0, 0]> ()
-    pads = Concat <axis = 0> (none, lacking)
-    deep = Pad (stretched, pads)
-    axis = Constant <value_ints = [1]> ()
-    views = Unsqueeze (deep, axis)
-}
-"""
-
-_FLAT = """
-flat () => (float[clips, one, clip_frames, 17, coordinates] views) {
-    axis = Constant <value_ints = [1]> ()
-    views = Unsqueeze (stretched, axis)
-}
-"""
-
-_IS_3D = """
-is_3d (float[clips, clip_frames, 17, coordinates] stretched) => (bool is_3d) {
-    three = Constant <value_int = 3> ()
-    coordinates = Shape <start = 3, end = 4> (stretched)
-    equal = Equal (coordinates, three)
-    scalar = Constant <value_ints = [0]> ()
-    is_3d = Squeeze (equal, scalar)
-}
-"""
-
-
-def _composed(spec: ModelSpec, trunk: ModelProto, views: ModelProto | None) -> ModelProto:
-    """The graph from ``clips`` to the outputs."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    frames = spec.clip_frames
-    assert frames > 1
-    constants = {
-        "order": np.arange(frames - 1, dtype=np.float64),
-        "gaps": np.array([frames - 1], np.float64),
-        "column": np.array([-1, 1, 1], np.int64),
-        "unit": np.ones(1, np.float32),
-        "zero": np.zeros(1, np.float32),
-    }
-    front = _parsed(_STRETCH, "stretch/", {"clips", "stretched"})
-    start = [numpy_helper.from_array(value, f"stretch/{name}") for name, value in constants.items()]
-    if views is None:
-        nodes = [*front.node, *_parsed(_DEPTH, "depth/", {"stretched", "views"}).node]
-    else:
-        seen = onnx.compose.add_prefix(views, "view/", rename_inputs=False).graph
-        del seen.input[:]
-        # A branch has no inputs; it sees the tensors around it.
-        choice = helper.make_node(
-            "If", ["is_3d"], ["views"], then_branch=seen, else_branch=_parsed(_FLAT, "flat/", {"stretched"})
-        )
-        nodes = [*front.node, *_parsed(_IS_3D, "is_3d/", {"stretched", "is_3d"}).node, choice]
-    graph = onnx.compose.add_prefix(trunk, "net/", rename_inputs=False, rename_outputs=False).graph
-    inputs = [
-        helper.make_tensor_value_info("clips", TensorProto.FLOAT, ["clips", "frames", _JOINTS, "coordinates"]),
-        *(info for info in graph.input if info.name == "known"),
-    ]
-    # An input with a value of its own is optional.
-    nothing = np.zeros((0, spec.shape.features), np.float32)
-    whole = helper.make_graph(
-        [*nodes, *graph.node],
-        "tmor",
-        inputs,
-        list(graph.output),
-        [*start, *graph.initializer, numpy_helper.from_array(nothing, "known")],
-    )
-    return helper.make_model(whole, opset_imports=list(trunk.opset_import), ir_version=trunk.ir_version)
-
-
-def _parsed(text: str, prefix: str, kept: set[str]) -> GraphProto:
-    """A graph out of its text, with every name prefixed but those that are kept."""
-    import onnx
-
-    graph = onnx.parser.parse_graph(text)
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                names[i] = name if name in kept else prefix + name
-    for info in graph.output:
-        info.name = info.name if info.name in kept else prefix + info.name
-    return graph
-
-
-def _quantised(trunk: ModelProto, model: Model) -> ModelProto:
-    """The encoder's convolutions and products in 8 bits."""
-    import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    known = np.zeros((0, model.encoder.features), np.float32)
-    samples = iter([{"views": views, "known": known} for views in _sample_views(model.spec)])
-
-    class Samples(CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-            return next(samples, None)
-
-    with tempfile.TemporaryDirectory() as folder, _quietly():
-        plain, clean, small = (Path(folder, name) for name in ("plain.onnx", "clean.onnx", "small.onnx"))
-        onnx.save(trunk, plain)
-        quant_pre_process(plain, clean, skip_symbolic_shape=True)
-        quantize_static(
-            clean,
-            small,
-            Samples(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "MatMul"],
-        )
-        return onnx.load(small)
-
-
-def _sample_views(spec: ModelSpec) -> Iterator[np.ndarray]:
-    """The embedded sample motions, one after the other, as the trunk takes them."""
-    import torch
-
-    from tmor.skeleton.normalize import views_of
-    from tmor.skeleton.sample import sample_set
-
-    for _, track in sample_set():
-        clip = torch.from_numpy(stretch(prepare(track, fps=spec.fps), spec.clip_frames))[None]
-        yield (clip[None] if spec.channels == 3 else views_of(clip, spec.views_deg).transpose(0, 1)).numpy()
