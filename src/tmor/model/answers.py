@@ -31,10 +31,10 @@ class Matching:
         text_temperature, example_temperature: how gradually that changes, > 0.
     """
 
-    text_level: float = 0.13
-    text_temperature: float = 0.24
-    example_level: float = 0.34
-    example_temperature: float = 0.077
+    text_level: float = 0.16
+    text_temperature: float = 0.25
+    example_level: float = 0.38
+    example_temperature: float = 0.078
 
     def probabilities(self, cosines: np.ndarray, by_example: Sequence[bool] | np.ndarray, *, none: bool) -> np.ndarray:
         """
