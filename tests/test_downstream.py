@@ -365,7 +365,7 @@ def test_a_share_is_taken_of_each_class_and_at_least_one_sample(monkeypatch, dat
         assert [int((labels[chosen] == labels[i]).sum()) for i in (0, 6, 12)] == expected
         assert len(set(chosen)) == len(chosen)
         assert train[chosen].all()
-    assert classify.share_of(labels, train, 0.5, 0) != classify._share_of(labels, train, 0.5, 1)
+    assert classify.share_of(labels, train, 0.5, 0) != classify.share_of(labels, train, 0.5, 1)
     counts = drawn(monkeypatch, replace(data, folds=(uneven,)), share=0.5)
     assert sum(counts.values()) == 5
 

@@ -183,7 +183,7 @@ def share_batch_norm(ranks: Ranks) -> None:
 
 def take_a_step(ranks: Ranks, data: Path, folder: Path) -> None:
     """The same batch by one process and by two: losses, gradients, statistics and banks."""
-    clips, rows, alike, state = loop._prepare(SETTINGS, data, folder / f"{ranks.rank}", False, Ranks())
+    clips, rows, alike, state = loop._prepare(SETTINGS, data, folder / f"{ranks.rank}", False, Ranks(), lambda *_: None)
     twin = copy.deepcopy(state)
     clusters = torch.arange(len(clips)) // 4
     for step in range(2):
