@@ -242,7 +242,7 @@ def test_what_a_video_teacher_lacks_is_named(clip_folder, tmp_path, monkeypatch)
     expected = r"'no/such' is neither a folder nor could it be fetched .*; pass a folder with .*, or give ViCLIP's"
     with pytest.raises(TmorError, match=expected):
         load_video_teacher("no/such")
-    with pytest.raises(TmorError, match=r"missing\.pth: there is no such file; expected a checkpoint"):
+    with pytest.raises(TmorError, match=r"missing\.pth: there is no such file; expected a checkpoint of ViCLIP"):
         load_video_teacher("viclip:missing.pth")
 
 

@@ -360,7 +360,10 @@ def test_import_of_what_is_no_checkpoint(tmp_path):
             import_unik(path)
     for content, kind in (([1, 2], "list"), ({}, "dict"), (torch.zeros(2), "Tensor")):
         torch.save(content, path)
-        with pytest.raises(CheckpointError, match=f"holds {kind}; expected tensors by name, or a dict with one of"):
+        with pytest.raises(
+            CheckpointError,
+            match=f"holds {kind}; expected tensors by name, or a dict with one of state_dict, model_state_dict, model",
+        ):
             import_unik(path)
 
 

@@ -31,7 +31,7 @@ def import_unik(path: str | Path, *, strides: tuple[int, ...] = BASE.strides) ->
             unexpected or of another shape.
     """
     path = Path(path)
-    tensors = _Tensors(path, {name.removeprefix("module."): x for name, x in read_weights(path).items()})
+    tensors = _Tensors(path, {name.removeprefix("module."): x for name, x in read_weights(path, of="UNIK").items()})
     depth = len({name.split(".")[0] for name in tensors.left if re.match(r"l\d+\.", name)})
     if depth != len(strides):
         raise CheckpointError(f"{path}: holds {depth} blocks l1, l2, ... of UNIK; expected {len(strides)}")

@@ -31,7 +31,7 @@ _OPSET = 20  # the first with GELU
 
 
 def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None = None, int8: bool = False) -> None:
-    """Write a model as one ONNX file, for :func:`load_onnx` or any other ONNX runtime.
+    """Write a model as one ONNX file, for :func:`tmor.serve.onnx.load_onnx` or any other ONNX runtime.
 
     The graph's input ``clips`` is (clips, frames, 17, 2 | 3) float32 as :func:`tmor.skeleton.canonical.prepare` gives
     them: y up, NaN = unseen; any number of clips and frames, all 2D or all 3D. The optional input ``known``
@@ -72,7 +72,7 @@ def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None 
 
 
 def _described(model: Model, labels: Sequence[str], texts: np.ndarray, *, int8: bool) -> dict[str, Any]:
-    """The metadata, as :func:`_read_spec` reads them."""
+    """The metadata, as :func:`tmor.serve.onnx.load_onnx` reads them."""
     spec, features = model.spec, model.encoder.features
     facts = asdict(spec)
     own = ("name", "fps", "clip_frames", "longest_s", "matching", "classes")

@@ -220,7 +220,7 @@ def _softmax(x: np.ndarray) -> np.ndarray:
 
 
 def load_onnx(path: str | Path, *, threads: int = 1) -> OnnxModel:
-    """A model that :func:`export_onnx` wrote. Needs ONNX Runtime; neither torch nor the text teacher.
+    """A model that :func:`tmor.serve.export.export_onnx` wrote. Needs ONNX Runtime; neither torch nor the text teacher.
 
     The metadata are checked before ONNX Runtime sees the file. The graph itself is a program without access to files,
     but one made in bad faith can take any amount of time and memory.
@@ -229,7 +229,8 @@ def load_onnx(path: str | Path, *, threads: int = 1) -> OnnxModel:
         threads: for short clips one is fastest.
 
     Raises:
-        FormatError: there is no such file, it is too large, damaged, or was not written by :func:`export_onnx`.
+        FormatError: there is no such file, it is too large, damaged, or was not written by
+            :func:`tmor.serve.export.export_onnx`.
         TmorError: ONNX Runtime is not installed.
     """
     path = Path(path)

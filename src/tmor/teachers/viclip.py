@@ -230,7 +230,7 @@ def load_viclip(path: str | Path) -> ViCLIP:
             unexpected or of another shape.
     """
     path = Path(path)
-    tensors = {name: tensor for name, tensor in read_weights(path).items() if name not in _EXTRA}
+    tensors = {name: tensor for name, tensor in read_weights(path, of="ViCLIP").items() if name not in _EXTRA}
     shape = _shape(path, tensors)
     with torch.device("meta"):
         model = ViCLIP(shape, name=f"viclip:{path}")

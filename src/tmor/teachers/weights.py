@@ -26,19 +26,20 @@ _DAMAGED = (
 )
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, *, of: str) -> dict[str, Tensor]:
     """The tensors by name, no larger together than the file.
 
     Args:
         path: ``.pt`` or ``.pth`` with the tensors by name, bare or under ``state_dict``, ``model_state_dict`` or
             ``model``; or ``.safetensors``. Which it is, its content says. What torch (since 1.6) wrote, and
             safetensors, stay on disk until they are used.
+        of: whose weights they are meant to be, for people.
 
     Raises:
         CheckpointError: there is no such file, it is not a checkpoint, is damaged, or would run code.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file; expected a checkpoint")
+        raise CheckpointError(f"{path}: there is no such file; expected a checkpoint of {of}")
     with path.open("rb") as file:
         start = file.read(9)
     # A file of safetensors begins with the length of its header, which is JSON.
