@@ -29,13 +29,13 @@ LEFT_OUT = "penn_action"
 
 ROWS: dict[str, Callable[[PretrainConfig], PretrainConfig]] = {
     "full": lambda c: c,
-    "without clusters": lambda c: replace(c, clusters=None),
+    "without clusters": lambda c: c.without("clusters"),
     "clusters from labels": lambda c: replace(c, clusters=replace(c.clusters or ClusterConfig(), by_label=True)),
-    "without motion-motion": lambda c: replace(c, motion_term=False),
-    "without motion-video": lambda c: replace(c, video_term=False),
-    "without motion-text": lambda c: replace(c, text_term=False),
-    "without virtual camera": lambda c: replace(c, augment=replace(c.augment, camera_deg=0.0, pitch_deg=0.0)),
-    "names only": lambda c: replace(c, descriptions=False),
+    "without motion-motion": lambda c: c.without("motion"),
+    "without motion-video": lambda c: c.without("video"),
+    "without motion-text": lambda c: c.without("text"),
+    "without virtual camera": lambda c: c.without("camera"),
+    "names only": lambda c: c.without("descriptions"),
     "one stage": lambda c: replace(c, self_epochs=0, text_epochs=c.self_epochs + c.text_epochs),
     "50% of the data": lambda c: replace(c, data_share=0.5),
     "25% of the data": lambda c: replace(c, data_share=0.25),
@@ -51,8 +51,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("examples/pretrain/ablation.toml"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    config = read_pretrain_config(args.config)
-    config = replace(config, data=tuple(entry for entry in config.data if Path(entry.path).stem != LEFT_OUT))
+    config = read_pretrain_config(args.config).leaving_out(LEFT_OUT)
     for seed in map(int, args.seeds.split(",")):
         for row, change in ROWS.items():
             _run(row, change(replace(config, seed=seed)), args.data, args.output)

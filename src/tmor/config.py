@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Strength = Annotated[float, Field(ge=0)]
+Part = Literal["clusters", "motion", "video", "text", "camera", "descriptions"]
+"""Of the method, that an ablation can leave out."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,36 @@ class PretrainConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as they go into checkpoints and logs."""
         return asdict(self)
+
+    def without(self, part: Part) -> PretrainConfig:
+        """The same run without a part of the method."""
+        match part:
+            case "clusters":
+                return replace(self, clusters=None)
+            case "motion":
+                return replace(self, motion_term=False)
+            case "video":
+                return replace(self, video_term=False)
+            case "text":
+                return replace(self, text_term=False)
+            case "camera":
+                return replace(self, augment=replace(self.augment, camera_deg=0.0, pitch_deg=0.0))
+            case "descriptions":
+                return replace(self, descriptions=False)
+
+    def leaving_out(self, name: str) -> PretrainConfig:
+        """The same run without a data set, which is given by the name of its file.
+
+        Raises:
+            ConfigError: there is no such data set, or no other.
+        """
+        stems = [Path(entry.path).stem for entry in self.data]
+        if name not in stems:
+            raise ConfigError(f"the config has no such data set; it has {', '.join(stems)}")
+        kept = tuple(entry for entry, stem in zip(self.data, stems, strict=True) if stem != name)
+        if not kept:
+            raise ConfigError("nothing is left to train on")
+        return replace(self, data=kept)
 
 
 def cache_folder() -> Path:

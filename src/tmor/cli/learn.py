@@ -26,10 +26,9 @@ from tmor.cli.shell import (
     progress_bar,
     write_text,
 )
-from tmor.errors import TmorError
+from tmor.errors import ConfigError, TmorError
 
 if TYPE_CHECKING:
-    from tmor.config import PretrainConfig
     from tmor.downstream.benchmarks.labelled import LabelledSet
     from tmor.downstream.evaluate import Evaluation
     from tmor.model.model import Model
@@ -85,41 +84,22 @@ def pretrain(
         values = settings.as_dict() | {key: value for key, value in changed.items() if value is not None}
         settings = pretrain_config(values, source="command line")
     for name in leave_out:
-        kept = tuple(entry for entry in settings.data if Path(entry.path).stem != name)
-        if len(kept) == len(settings.data):
-            stems = ", ".join(Path(entry.path).stem for entry in settings.data)
-            raise TmorError(f"--leave-out {name}: the config has no such data set; it has {stems}")
-        if not kept:
-            raise TmorError(f"--leave-out {name}: nothing is left to train on")
-        settings = replace(settings, data=kept)
+        try:
+            settings = settings.leaving_out(name)
+        except ConfigError as error:
+            raise TmorError(f"--leave-out {name}: {error}") from error
     if leave_out and settings.distilled_from is not None:
         seen = set(load_model(settings.distilled_from).spec.training.get("sources", []))
         for name in leave_out:
             if name in seen:
                 raise TmorError(f"--leave-out {name}: {settings.distilled_from}, the teacher, was trained on it")
     for part in without:
-        settings = _without(settings, part)
+        settings = settings.without(part.value)
     ranks = start(None if device is None else device.value, devices=devices, nodes=nodes)
     err.quiet = not ranks.first
     with progress_bar("preparing the data") as progress:
         run(settings, data=data, out=output, resume=resume, ranks=ranks, progress=progress)
     err.print(f"wrote {output / 'model.safetensors'}")
-
-
-def _without(settings: PretrainConfig, part: Part) -> PretrainConfig:
-    match part:
-        case Part.clusters:
-            return replace(settings, clusters=None)
-        case Part.camera:
-            return replace(settings, augment=replace(settings.augment, camera_deg=0.0, pitch_deg=0.0))
-        case Part.descriptions:
-            return replace(settings, descriptions=False)
-        case Part.motion:
-            return replace(settings, motion_term=False)
-        case Part.video:
-            return replace(settings, video_term=False)
-        case Part.text:
-            return replace(settings, text_term=False)
 
 
 @app.command(rich_help_panel="Learn")
