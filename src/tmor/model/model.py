@@ -28,8 +28,9 @@ from tmor.teachers.huggingface import TextTeacher, load_text_teacher
 _BATCH = 64
 _FRAME_WINDOW = 64
 # Chosen on validation parts, docs/experiments.md.
-_RECALL = 0.5
-_RECALL_TEMPERATURE = 0.05
+_RECALL = 2 / 3
+_RECALL_KERNEL = 0.2
+_RECALL_NOISE = 0.3
 
 
 @dataclass(frozen=True)
@@ -245,10 +246,16 @@ class Model(nn.Module):
             return self._met(self.text_head(rows), self._recalled(rows)).numpy()
 
     def _recalled(self, texts: Tensor) -> Tensor:
-        """(n, teacher_width) teacher embeddings -> (n, features): the mean movement of training's texts, each weighted
-        by how similar it is."""
-        weights = (texts @ self.known_texts.T / _RECALL_TEMPERATURE).softmax(dim=1)
-        return weights @ self.known_motions
+        """(n, teacher_width) teacher embeddings -> (n, features): the movement that training's texts let expect, by
+        kernel ridge regression of their movements' directions."""
+        known = self.known_texts
+
+        def kernel(x: Tensor, y: Tensor) -> Tensor:
+            return ((x @ y.T - 1) / _RECALL_KERNEL).exp()
+
+        directions = F.normalize(self.known_motions - self.known_centre, dim=1)
+        fitted = torch.linalg.solve(kernel(known, known) + _RECALL_NOISE * torch.eye(len(known)), directions)
+        return kernel(texts, known) @ fitted + self.known_centre
 
     @property
     def known_centre(self) -> Tensor:

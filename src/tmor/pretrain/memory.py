@@ -28,8 +28,8 @@ def remember(
 ) -> Model:
     """A model that knows the mean embedding of the clips of each text, of up to 512 texts, those with most clips.
 
-    A label that training did not have is then compared with movements through the texts that are most like it: the
-    Nadaraya-Watson regression of class means on the teacher's embeddings. Of a text up to 25 clips count, as they are
+    A label that training did not have is then compared with movements through the texts that are like it: the kernel
+    ridge regression of class means on the teacher's embeddings. Of a text up to 25 clips count, as they are
     and from the front. Clips with the same texts are one.
 
     Args:
