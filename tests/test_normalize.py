@@ -332,6 +332,26 @@ def varied(x: Tensor, settings: Augmentation, *, is_3d: bool = True, mirrored: b
     )
 
 
+def test_cameras_stand_where_a_clip_is_turned_to() -> None:
+    x = person().expand(2, -1, -1, -1)
+    turned = torch.tensor([0.0, 2.0])
+    found = augment(
+        x,
+        is_3d=torch.tensor([True, True]),
+        mirrored=torch.tensor([False, False]),
+        turned=turned,
+        settings=PLAIN,
+        generator=torch.Generator().manual_seed(0),
+    )
+    drawn = torch.Generator().manual_seed(0)
+    torch.randn(2, 17, generator=drawn)  # of limbs
+    torch.rand(2, 2, generator=drawn)  # of yaw and pitch
+    distance = 2.5 + 6 * torch.rand(2, generator=drawn)
+    expected = to_body(view(x, yaw=turned, pitch=torch.zeros(2), distance=distance))
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found[0], found[1], atol=0.1)
+
+
 def test_the_same_generator_gives_the_same_views() -> None:
     x = person().expand(3, -1, -1, -1)
     first, again, other = (varied(x, Augmentation(), seed=seed) for seed in (1, 1, 2))

@@ -32,7 +32,9 @@ class Augmentation:
         shortest_crop: a temporal crop keeps at least this share of the clip.
         warp: time runs faster and slower within a clip, by at most this share.
         limbs: standard deviation of the logarithm of each limb's length (left and right alike): other people's bodies.
-        camera_deg: a virtual camera stands up to this far to either side of a 3D person's front; 0 = right in front.
+        around: share of 3D clips that are seen from any side; the others from the front (drawn by the caller, for both
+            views of a clip alike).
+        camera_deg: a virtual camera stands up to this far to either side of there.
         pitch_deg: and up to this far above or below.
         roll_deg: rotation in the image plane.
         stretch: 2D clips are widened or narrowed by up to this share, as if seen from a little aside.
@@ -46,6 +48,7 @@ class Augmentation:
     shortest_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
     warp: Share = 0.8
     limbs: Strength = 0.15
+    around: Share = 1.0
     camera_deg: Strength = 50.0
     pitch_deg: Strength = 20.0
     roll_deg: Strength = 12.0
@@ -205,7 +208,7 @@ class PretrainConfig:
             case "text":
                 return replace(self, text_term=False)
             case "camera":
-                return replace(self, augment=replace(self.augment, camera_deg=0.0, pitch_deg=0.0))
+                return replace(self, augment=replace(self.augment, around=0.0, camera_deg=0.0, pitch_deg=0.0))
             case "descriptions":
                 return replace(self, descriptions=False)
 

@@ -104,10 +104,12 @@ class Clips:
         frames: int,
         settings: Augmentation,
         generator: torch.Generator,
+        turned: Tensor | None = None,
         share: slice = slice(None),
     ) -> Tensor:
         """A random view of each clip, of its mirror image where ``mirrored``: (b, frames, 17, 2) body-relative.
 
+        3D clips are seen from ``turned`` radians to the person's left (None: the front) and to either side of there.
         With ``share`` those of the batch's clips alone, the same as without, and the same numbers are drawn.
         """
         positions = crop_positions(
@@ -119,7 +121,15 @@ class Clips:
             generator=generator,
         )
         x = self._gather(ids[share], positions[share])
-        return augment(x, is_3d=self.is_3d[ids], mirrored=mirrored, settings=settings, generator=generator, share=share)
+        return augment(
+            x,
+            is_3d=self.is_3d[ids],
+            mirrored=mirrored,
+            turned=turned,
+            settings=settings,
+            generator=generator,
+            share=share,
+        )
 
     def held(
         self, ids: Tensor, mirrored: Tensor, *, frames: int, settings: Augmentation, generator: torch.Generator

@@ -348,6 +348,9 @@ def _losses(
     generator = step_generator(config.seed, 2, state.step)
     model = state.model
     mirrored = torch.rand(len(ids), generator=generator) < config.augment.mirror
+    # Both views of a clip from the same side: what looks alike from everywhere is too little to tell movements apart.
+    anywhere = torch.rand(len(ids), generator=generator) < config.augment.around
+    turned = anywhere * (2 * math.pi * torch.rand(len(ids), generator=generator))
     n, parts = len(ids), math.ceil(2 * len(ids) / _PART)
     own = ranks.share(parts)
     mine = slice(own.start * _PART, min(own.stop * _PART, 2 * n))
@@ -358,6 +361,7 @@ def _losses(
             frames=config.clip_frames,
             settings=config.augment,
             generator=generator,
+            turned=turned,
             share=slice(min(max(mine.start - first, 0), n), min(max(mine.stop - first, 0), n)),
         )
         for first in (0, n)

@@ -47,6 +47,7 @@ def augment(
     *,
     is_3d: Tensor,
     mirrored: Tensor,
+    turned: Tensor | None = None,
     settings: Augmentation,
     generator: torch.Generator,
     share: slice = slice(None),
@@ -57,6 +58,7 @@ def augment(
         x: (rows, frames, 17, 3), y up, NaN = unseen; z is zero for 2D clips.
         is_3d: (batch,) bool.
         mirrored: (batch,) bool: these become their mirror image.
+        turned: (batch,) radians to the person's left from where 3D clips are seen; None = from the front.
         share: which rows of the batch ``x`` holds; they become what they would be with all the others beside them.
 
     Returns:
@@ -76,7 +78,7 @@ def augment(
     x = stretch_limbs(x, (settings.limbs * (draw + draw[:, _MIRROR]) / 2**0.5).exp())
     seen = view(
         x,
-        yaw=uniform(math.radians(settings.camera_deg)),
+        yaw=uniform(math.radians(settings.camera_deg)) + (0 if turned is None else turned[share]),
         pitch=uniform(math.radians(settings.pitch_deg)),
         distance=2.5 + 6 * rand(),
     )
