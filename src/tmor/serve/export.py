@@ -9,23 +9,28 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from tmor.errors import TmorError
 from tmor.model.answers import check_labels
+from tmor.model.checkpoint import write_whole
+from tmor.model.model import Model, ModelSpec, meet
+from tmor.model.unik import UNIK
 from tmor.serve.onnx import FORMAT, JOINTS, KEY, pack_array
 from tmor.skeleton.canonical import prepare, stretch
 from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.normalize import to_body, to_bones, views_of
+from tmor.skeleton.sample import sample_set
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
-    from torch import Tensor, nn
-
-    from tmor.model.model import Model, ModelSpec
 
 _OPSET = 20  # the first with GELU
 
@@ -54,7 +59,6 @@ def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None 
         import onnxscript  # noqa: F401 (torch's exporter needs it)
     except ImportError as error:
         raise TmorError(f"export needs onnx and onnxscript: pip install onnx onnxscript ({error})") from error
-    from tmor.model.checkpoint import write_whole
 
     model.check_joints()
     names = () if labels is None else check_labels(labels)
@@ -92,11 +96,6 @@ def _described(model: Model, labels: Sequence[str], texts: np.ndarray, *, int8: 
 def _views(spec: ModelSpec) -> ModelProto | None:
     """``stretched`` (clips, frames, 17, 3) -> ``views`` (clips, views, frames, 17, 2); None where the encoder itself
     takes 3D."""
-    import torch
-    from torch import nn
-
-    from tmor.skeleton.normalize import views_of
-
     if spec.channels == 3:
         return None
 
@@ -110,13 +109,6 @@ def _views(spec: ModelSpec) -> ModelProto | None:
 
 def _trunk(model: Model) -> ModelProto:
     """``views`` (clips, views, frames, 17, channels) and ``known`` -> the outputs."""
-    import torch
-    import torch.nn.functional as F
-    from torch import nn
-
-    from tmor.model.model import meet
-    from tmor.skeleton.normalize import to_body, to_bones
-
     encoder, empty = _person(model)
     spec = model.spec
     slots = spec.shape.persons or 1
@@ -158,12 +150,6 @@ def _trunk(model: Model) -> ModelProto:
 
 def _person(model: Model) -> tuple[nn.Module, Tensor]:
     """The encoder of one person, and what the empty person slots add to the sum over slots."""
-    from dataclasses import replace
-
-    import torch
-
-    from tmor.model.unik import UNIK
-
     spec = model.spec
     encoder = UNIK(replace(spec.shape, persons=None), channels=spec.channels, joints=spec.joints)
     own = encoder.state_dict()
@@ -181,8 +167,6 @@ def _converted(
     module: nn.Module, inputs: Mapping[str, tuple[Tensor, tuple[str, ...]]], outputs: list[str]
 ) -> ModelProto:
     """A module as ONNX; each input is an example with the names of its leading axes, which are dynamic."""
-    import torch
-
     axes = {axis: torch.export.Dim(axis, min=0, max=1 << 24) for _, names in inputs.values() for axis in names}
     with _quietly():
         program = torch.onnx.export(
@@ -366,11 +350,6 @@ def _quantised(trunk: ModelProto, model: Model) -> ModelProto:
 
 def _sample_views(spec: ModelSpec) -> Iterator[np.ndarray]:
     """The embedded sample motions, one after the other, as the trunk takes them."""
-    import torch
-
-    from tmor.skeleton.normalize import views_of
-    from tmor.skeleton.sample import sample_set
-
     for _, track in sample_set():
         clip = torch.from_numpy(stretch(prepare(track, fps=spec.fps), spec.clip_frames))[None]
         yield (clip[None] if spec.channels == 3 else views_of(clip, spec.views_deg).transpose(0, 1)).numpy()
