@@ -48,7 +48,7 @@ class Augmentation:
     shortest_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
     warp: Share = 0.8
     limbs: Strength = 0.15
-    around: Share = 1.0
+    around: Share = 0.5
     camera_deg: Strength = 50.0
     pitch_deg: Strength = 20.0
     roll_deg: Strength = 12.0

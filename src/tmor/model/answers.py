@@ -32,9 +32,9 @@ class Matching:
     """
 
     text_level: float = 0.16
-    text_temperature: float = 0.25
-    example_level: float = 0.38
-    example_temperature: float = 0.078
+    text_temperature: float = 0.21
+    example_level: float = 0.39
+    example_temperature: float = 0.081
 
     def probabilities(self, cosines: np.ndarray, by_example: Sequence[bool] | np.ndarray, *, none: bool) -> np.ndarray:
         """
