@@ -123,7 +123,7 @@ def fine_tune(
     head = tuned.class_head
     assert head is not None
     if probe:
-        _start_as_probe(head, tuned.features([track for i in chosen for track in data.samples[i]]), labels)
+        _start_as_probe(head, model, tuned.features([track for i in chosen for track in data.samples[i]]), labels)
     optimizer = torch.optim.AdamW(_rates(tuned, learning_rate, layer_decay), weight_decay=0.05)
     batches = math.ceil(len(clips) / batch)
     warmup = min(batches, 20)
@@ -149,9 +149,10 @@ def fine_tune(
     return tuned.eval()
 
 
-def _start_as_probe(head: torch.nn.Linear, features: np.ndarray, labels: torch.Tensor) -> None:
-    """Set a head to the logistic regression of features, regularised by 0.05 times their number per sample."""
-    x = torch.from_numpy(features)
+def _start_as_probe(head: torch.nn.Linear, model: Model, features: np.ndarray, labels: torch.Tensor) -> None:
+    """Set a head to the logistic regression of features, whitened as the pre-trained model has it and regularised by
+    0.05 times their number per sample."""
+    x = (torch.from_numpy(features) - model.centre) @ model.whitening
     mean, scale = x.mean(dim=0), x.std(dim=0, correction=0).mean() + 1e-9
     x = (x - mean) / scale
     torch.nn.init.zeros_(head.weight)
@@ -167,8 +168,11 @@ def _start_as_probe(head: torch.nn.Linear, features: np.ndarray, labels: torch.T
 
     optimizer.step(loss)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
+        # Back to features as they are.
         head.weight /= scale
         head.bias.sub_(head.weight @ mean)
+        head.weight.copy_(head.weight @ model.whitening.T)
+        head.bias.sub_(head.weight @ model.centre)
 
 
 def class_probabilities(tuned: Model, data: LabelledSet, rows: np.ndarray) -> np.ndarray:
