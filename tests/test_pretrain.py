@@ -231,32 +231,32 @@ def test_a_teacher_tells_of_each_clip_and_of_its_mirror_image(data: Path, teache
     clips = Clips.from_triplets([Triplet("", "", track) for track in tracks], fps=15.0)
     other = Clips.from_triplets([Triplet("", "", track.mirrored()) for track in tracks], fps=15.0)
     model = load_model(teacher)
-    found = teacher_embeddings(model, clips, fps=15.0)
+    found = teacher_embeddings([model], clips, fps=15.0)
     ids = torch.arange(len(clips))
     for own, rows in ((clips, found[::2]), (other, found[1::2])):
         expected = model.unit(model.encoder(own.plain(ids, frames=12)[:, None]).detach().numpy())
         np.testing.assert_allclose(rows, expected, atol=1e-4)
     with pytest.raises(TmorError, match="sees 17 joints in 2 channels at 15 fps; to be distilled from, a model must"):
-        teacher_embeddings(model, clips, fps=20.0)
+        teacher_embeddings([model], clips, fps=20.0)
 
 
 def test_a_student_learns_what_its_teacher_says_and_knows_what_it_saw(
     data: Path, teacher: Path, tmp_path: Path
 ) -> None:
-    settings = replace(TINY, distilled_from=str(teacher), text_epochs=4)
+    settings = replace(TINY, distilled_from=(str(teacher),), text_epochs=4)
     model = pretrain(settings, data=data, out=tmp_path / "run")
     losses = [line["loss_distillation"] for line in log_of(tmp_path / "run")]
     assert losses[-1] < 0.8 * losses[0]
     assert losses[0] == pytest.approx(4, abs=1)
     known = model.spec.training
-    assert known["distilled_from"] == "big"
+    assert known["distilled_from"] == ["big"]
     assert known["sources"] == ["toy", "far"]
     assert {"fly", "walk", "clap"} <= set(known["class_names"])
     assert set(model.state_dict()) == set(Model(model.spec).state_dict())
 
 
 def test_a_student_resumes_to_the_same_bits(data: Path, teacher: Path, tmp_path: Path, monkeypatch) -> None:
-    settings = replace(BRIEF, distilled_from=str(teacher))
+    settings = replace(BRIEF, distilled_from=(str(teacher),))
     pretrain(settings, data=data, out=tmp_path / "whole")
     epoch = loop._epoch
     calls = []
@@ -276,9 +276,9 @@ def test_a_student_resumes_to_the_same_bits(data: Path, teacher: Path, tmp_path:
 
 
 def test_a_teacher_that_saw_what_is_left_out_is_an_error(command, teacher: Path) -> None:
-    assert command("--distilled-from", str(teacher)).distilled_from == str(teacher)
+    assert command("--distilled-from", str(teacher)).distilled_from == (str(teacher),)
     command("--distilled-from", str(teacher), "--leave-out", "bare")
-    message = rf"^--leave-out toy: {re.escape(str(teacher))}, the teacher, was trained on it$"
+    message = rf"^--leave-out toy: {re.escape(str(teacher))}, a teacher, was trained on it$"
     with pytest.raises(TmorError, match=message):
         command("--distilled-from", str(teacher), "--leave-out", "toy")
 

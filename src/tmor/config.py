@@ -128,7 +128,7 @@ class PretrainConfig:
         data: packed sets to train on.
         data_share: share of each set's clips that is used, drawn by the seed.
         size: the encoder.
-        distilled_from: a trained model, by name or file, whose embeddings of the clips the encoder learns to predict
+        distilled_from: trained models, by name or file, whose embeddings of the clips the encoder learns to predict
             beside all else (knowledge distillation).
         seed: of everything random.
         clip_frames: frames of a clip as the encoder sees it.
@@ -158,7 +158,7 @@ class PretrainConfig:
     data: Annotated[tuple[DataConfig, ...], Field(min_length=1)]
     data_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     size: Literal["base", "small"] = "small"
-    distilled_from: str | None = None
+    distilled_from: tuple[str, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     clip_frames: Annotated[int, Field(ge=4)] = 32
     fps: Annotated[float, Field(gt=0)] = 15.0

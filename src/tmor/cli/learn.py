@@ -62,7 +62,7 @@ def pretrain(
     without: Annotated[list[Part], typer.Option(help="Leave a part of the method out.")] = [],  # noqa: B006
     seed: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
     size: Annotated[str | None, typer.Option(help="Instead of the config's: base or small.")] = None,
-    distilled_from: Annotated[str | None, typer.Option(help="Instead of the config's: a trained model.")] = None,
+    distilled_from: Annotated[list[str], typer.Option(help="Instead of the config's: trained models.")] = [],  # noqa: B006
     threads: Annotated[int | None, typer.Option(help="Processor threads; with 1 a run repeats bit by bit.")] = None,
     device: Annotated[Device | None, typer.Option(help="cuda if there is one, when not given.")] = None,
     devices: Annotated[int, typer.Option(help="Processes that train together, on each machine.")] = 1,
@@ -79,7 +79,7 @@ def pretrain(
     if threads is not None:
         torch.set_num_threads(threads)
     settings = read_pretrain_config(config)
-    changed = {"seed": seed, "size": size, "distilled_from": distilled_from}
+    changed = {"seed": seed, "size": size, "distilled_from": distilled_from or None}
     if any(value is not None for value in changed.values()):
         values = settings.as_dict() | {key: value for key, value in changed.items() if value is not None}
         settings = pretrain_config(values, source="command line")
@@ -88,11 +88,11 @@ def pretrain(
             settings = settings.leaving_out(name)
         except ConfigError as error:
             raise TmorError(f"--leave-out {name}: {error}") from error
-    if leave_out and settings.distilled_from is not None:
-        seen = set(load_model(settings.distilled_from).spec.training.get("sources", []))
+    for teacher in settings.distilled_from if leave_out else ():
+        seen = set(load_model(teacher).spec.training.get("sources", []))
         for name in leave_out:
             if name in seen:
-                raise TmorError(f"--leave-out {name}: {settings.distilled_from}, the teacher, was trained on it")
+                raise TmorError(f"--leave-out {name}: {teacher}, a teacher, was trained on it")
     for part in without:
         settings = settings.without(part.value)
     ranks = start(None if device is None else device.value, devices=devices, nodes=nodes)

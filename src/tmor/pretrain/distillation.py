@@ -1,8 +1,9 @@
-"""A small encoder learns what a large one makes of the clips: knowledge distillation by regression of embeddings."""
+"""An encoder learns what trained ones make of the clips: knowledge distillation by regression of embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,14 +19,14 @@ _WEIGHT = 4.0
 
 
 class Distillation(nn.Module):
-    """The student's side: a linear map from its features to the embeddings of a trained model, the teacher.
+    """The student's side: a linear map from its features to the embeddings of trained models, the teachers.
 
-    Whatever the view, the student is to say what the teacher says of the clip as it is (Romero et al. 2015, Navaneet et
+    Whatever the view, the student is to say what the teachers say of the clip as it is (Romero et al. 2015, Navaneet et
     al. 2021). The map is dropped when training ends.
 
     Args:
         features: of the student.
-        targets: (2 n, d) the teacher's embeddings of the n clips, each followed by that of its mirror image.
+        targets: (2 n, d) the teachers' embeddings of the n clips, each followed by that of its mirror image.
     """
 
     def __init__(self, features: int, targets: Tensor) -> None:
@@ -44,32 +45,44 @@ class Distillation(nn.Module):
         return _WEIGHT * (1 - F.cosine_similarity(self.layers(features), self.targets[instances]).mean())
 
 
-def with_teacher(training: dict[str, Any], teacher: Model) -> dict[str, Any]:
-    """How a student's weights came about: it knows, at second hand, the data and the names that its teacher saw."""
-    seen = teacher.spec.training
+def with_teachers(training: dict[str, Any], teachers: Sequence[Model]) -> dict[str, Any]:
+    """How a student's weights came about: it knows, at second hand, the data and the names that its teachers saw."""
+    seen = [training, *(teacher.spec.training for teacher in teachers)]
     return training | {
-        "distilled_from": teacher.spec.name,
-        "sources": list(dict.fromkeys([*training["sources"], *seen.get("sources", [])])),
-        "class_names": sorted({*training["class_names"], *seen.get("class_names", [])}),
+        "distilled_from": [teacher.spec.name for teacher in teachers],
+        "sources": list(dict.fromkeys(source for each in seen for source in each.get("sources", []))),
+        "class_names": sorted({name for each in seen for name in each.get("class_names", [])}),
     }
 
 
 @torch.inference_mode()
 def teacher_embeddings(
-    teacher: Model,
+    teachers: Sequence[Model],
     clips: Clips,
     *,
     fps: float,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Tensor:
-    """(2 n, features) L2-normalised embeddings of the middle of each clip as it is, and of its mirror image.
+    """(2 n, all features) of the middle of each clip as it is, and of its mirror image: the teachers' L2-normalised
+    embeddings side by side, which are L2-normalised again.
 
     Args:
         fps: of the clips.
 
     Raises:
-        TmorError: the teacher's input is another one.
+        TmorError: a teacher's input is another one.
     """
+    whole = len(clips) * len(teachers)
+
+    def counted(at: int) -> Callable[[str, int, int], None]:
+        return lambda what, done, _: progress(what, at * len(clips) + done, whole)
+
+    found = [_embeddings(teacher, clips, fps, counted(i)) for i, teacher in enumerate(teachers)]
+    # Not an inference tensor: what is learned from it has gradients.
+    return torch.cat(found, dim=1).div(math.sqrt(len(teachers)))
+
+
+def _embeddings(teacher: Model, clips: Clips, fps: float, progress: Callable[[str, int, int], None]) -> Tensor:
     spec = teacher.spec
     if (spec.fps, spec.channels, spec.joints, spec.stream) != (fps, 2, len(UNIK17), "joint"):
         raise TmorError(
@@ -79,9 +92,8 @@ def teacher_embeddings(
     teacher.eval()
     found = []
     for done, ids in enumerate(torch.arange(len(clips)).split(64)):
-        progress("the teacher's embeddings", 64 * done, len(clips))
+        progress("the teachers' embeddings", 64 * done, len(clips))
         x = clips.plain(ids, frames=spec.clip_frames)
         both = torch.stack([x, x[:, :, list(UNIK17.mirror)] * x.new_tensor([-1.0, 1.0])], dim=1).flatten(0, 1)
         found.append(torch.from_numpy(teacher.unit(teacher.encoder(teacher.alone(both)).numpy())))
-    # Not an inference tensor: what is learned from it has gradients.
-    return torch.cat(found).clone()
+    return torch.cat(found)

@@ -30,7 +30,7 @@ from tmor.posecap.shards import is_shards, open_shards
 from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.clusters import cluster, diagnostics
-from tmor.pretrain.distillation import Distillation, teacher_embeddings, with_teacher
+from tmor.pretrain.distillation import Distillation, teacher_embeddings, with_teachers
 from tmor.pretrain.losses import cluster_nce, paired_nce
 from tmor.pretrain.memory import remember
 from tmor.pretrain.ranks import Ranks
@@ -122,10 +122,10 @@ def _prepare(
     _check_terms(config, clips)
     text_rows, text_alike, spec = _texts(config, clips)
     distillation = None
-    if config.distilled_from is not None:
-        teacher = load_model(config.distilled_from)
-        spec = replace(spec, training=with_teacher(spec.training, teacher))
-        targets = teacher_embeddings(teacher, clips, fps=config.fps, progress=progress)
+    if config.distilled_from:
+        teachers = [load_model(name) for name in config.distilled_from]
+        spec = replace(spec, training=with_teachers(spec.training, teachers))
+        targets = teacher_embeddings(teachers, clips, fps=config.fps, progress=progress)
         distillation = Distillation(spec.shape.features, targets).to(ranks.device)
     model = Model(spec).to(ranks.device)
     state = _State(
