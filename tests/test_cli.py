@@ -135,6 +135,14 @@ def test_evaluate_then_report(run, packed, tmp_path):
     assert "| mine, is_train | linear probe top-1 |" in out
 
 
+def test_what_was_measured_before_a_set_failed_is_kept(run, packed, tmp_path):
+    results = tmp_path / "results.json"
+    code, out, err = run("evaluate", packed, "gone.npz", "--part", "is_train", "--mode", "zero-shot", "-o", results)
+    assert (code, out) == (2, "")
+    assert "error: gone.npz: " in err
+    assert [row["benchmark"] for row in json.loads(results.read_text())] == ["mine"]
+
+
 def test_fine_tuned_models_predict_without_labels(run, packed, poses, tmp_path):
     tuned = tmp_path / "tuned.safetensors"
     code, _, err = run("finetune", packed, "-o", tuned, "--part", "is_train", "--epochs", "2")
@@ -288,7 +296,7 @@ EVALUATE = ("evaluate", "mine.npz", "--part", "is_train")
         ((*EVALUATE, "--shots", ","), "--shots is empty; expected at least one, separated by commas"),
         (
             (*EVALUATE, "--mode", "few-shot", "--shots", "3"),
-            "class 0 has 2 training samples; expected at least 3 for 3-shot",
+            "class 'clap' has 2 training samples; expected at least 3 for 3-shot",
         ),
         ((*EVALUATE, "--streams", "joint,bones"), "stream is 'bones'; expected one of joint, bone"),
         ((*EVALUATE, "--mode", "finetune", "--share", "0"), "share is 0.0; expected a number above 0, at most 1"),

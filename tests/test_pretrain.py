@@ -236,6 +236,8 @@ def test_a_teacher_tells_of_each_clip_and_of_its_mirror_image(data: Path, teache
     for own, rows in ((clips, found[::2]), (other, found[1::2])):
         expected = model.unit(model.encoder(own.plain(ids, frames=12)[:, None]).detach().numpy())
         np.testing.assert_allclose(rows, expected, atol=1e-4)
+    several = teacher_embeddings([model, model, model, model], clips, fps=15.0)
+    torch.testing.assert_close(several, torch.cat([found] * 4, dim=1) / 2)
     with pytest.raises(TmorError, match="sees 17 joints in 2 channels at 15 fps; to be distilled from, a model must"):
         teacher_embeddings([model], clips, fps=20.0)
 

@@ -241,8 +241,8 @@ def evaluate(
                 found = run(loaded, labelled, modes=modes, recipe=recipe, progress=progress)  # pyright: ignore
                 results.append(found.result)
                 to_draw.append((labelled, found))
-    if output is not None:
-        write_text(output, to_json(results))
+        if output is not None:  # after each set: should the next one fail, this one's figures are there
+            write_text(output, to_json(results))
     if views is not None:
         from tmor.downstream.views import write_views
 

@@ -21,7 +21,7 @@ from tmor.downstream.classify import (
     sample_features,
     share_of,
 )
-from tmor.downstream.fewshot import few_shot
+from tmor.downstream.fewshot import check_shots, few_shot
 from tmor.downstream.metrics import accuracy, mean_class_accuracy, over_seeds
 from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import TmorError
@@ -97,12 +97,18 @@ def evaluate(
         In ``result``: model, benchmark, protocol, part sizes (of all folds together), seeds, date, and per mode its
         measures. A measure is ``{"mean", "std"}`` in percent: the mean over folds and seeds, and the standard deviation
         of the seeds' means (None for one seed).
+
+    Raises:
+        TmorError: a mode is unknown, or a class has too few training samples for the shots; before any work is done.
     """
     for mode in modes:
         if mode not in MODES:
             raise TmorError(f"mode is '{mode}'; expected one of {', '.join(MODES)}")
     if recipe.validation:
         data = data.validation(recipe.seeds[0])
+    if "few-shot" in modes:
+        for fold in data.folds:
+            check_shots(data.labels, fold, recipe.shots, data.class_names)
     result: dict[str, Any] = {
         "model": model.spec.name,
         "trained": {k: model.spec.training.get(k) for k in ("date", "clips", "sources")},

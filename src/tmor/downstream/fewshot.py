@@ -35,16 +35,12 @@ def few_shot(
     Raises:
         TmorError: a class of the test part has fewer than k training samples.
     """
+    check_shots(labels, fold, shots)
     test, truth = features[fold.test], labels[fold.test]
     classes = np.unique(truth)
     rows = {k: np.flatnonzero(fold.train & (labels == k)) for k in classes}
     result: dict[str, float] = {}
     for shot in shots:
-        for k in classes:
-            if len(rows[k]) < shot:
-                raise TmorError(
-                    f"class {k} has {len(rows[k])} training samples; expected at least {shot} for {shot}-shot"
-                )
         scores = []
         for episode in range(episodes):
             rng = np.random.default_rng([seed, shot, episode])
@@ -52,3 +48,16 @@ def few_shot(
             scores.append(100 * accuracy(truth, classes[examples.cosines(test).argmax(axis=1)]))
         result[str(shot)] = float(np.mean(scores))
     return result
+
+
+def check_shots(labels: np.ndarray, fold: Fold, shots: Sequence[int], names: Sequence[str] | None = None) -> None:
+    """
+    Raises:
+        TmorError: as :func:`few_shot`; ``names`` are those of the classes.
+    """
+    for k in np.unique(labels[fold.test]):
+        count = int((fold.train & (labels == k)).sum())
+        for shot in shots:
+            if count < shot:
+                name = k if names is None else f"'{names[k]}'"
+                raise TmorError(f"class {name} has {count} training samples; expected at least {shot} for {shot}-shot")

@@ -55,7 +55,7 @@ def with_teachers(training: dict[str, Any], teachers: Sequence[Model]) -> dict[s
     }
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def teacher_embeddings(
     teachers: Sequence[Model],
     clips: Clips,
@@ -78,7 +78,6 @@ def teacher_embeddings(
         return lambda what, done, _: progress(what, at * len(clips) + done, whole)
 
     found = [_embeddings(teacher, clips, fps, counted(i)) for i, teacher in enumerate(teachers)]
-    # Not an inference tensor: what is learned from it has gradients.
     return torch.cat(found, dim=1).div(math.sqrt(len(teachers)))
 
 
