@@ -501,7 +501,9 @@ def test_what_has_no_chance_in_it_does_not_repeat_over_seeds(data, monkeypatch):
 
 
 def test_modes_and_streams_that_are_none(data):
-    with pytest.raises(TmorError, match=r"^mode is 'guess'; expected one of zero-shot, few-shot, linear, finetune, "):
+    with pytest.raises(
+        TmorError, match=r"^mode is 'guess'; expected one of zero-shot, few-shot, linear, adapted, finetune, "
+    ):
         evaluate(Model(TINY), data, modes=("guess",))  # pyright: ignore
     with pytest.raises(TmorError, match=r"^stream is 'bones'; expected one of joint, bone$"):
         Recipe(streams=("joint", "bones"))  # pyright: ignore

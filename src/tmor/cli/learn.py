@@ -154,7 +154,9 @@ def evaluate(
     model: ModelOption = "tmor-small",
     mode: Annotated[
         list[str],
-        typer.Option(help="zero-shot, few-shot, linear, finetune, scratch, raw; detect; retrieve (with --captions)."),
+        typer.Option(
+            help="zero-shot, few-shot, linear, adapted, finetune, scratch, raw; detect; retrieve (with --captions)."
+        ),
     ] = ["zero-shot", "few-shot", "linear"],  # noqa: B006
     protocol: ProtocolOption = None,
     part: PartOption = None,
@@ -165,6 +167,9 @@ def evaluate(
         bool, typer.Option("--without-descriptions", help="Zero-shot by class names alone.")
     ] = False,
     shots: Annotated[str, typer.Option(help="Examples per class of few-shot.")] = "1,5",
+    unlabelled: Annotated[
+        int, typer.Option(help="Training samples that adapted sees without labels, before zero-shot.", min=1)
+    ] = 20,
     heads: Annotated[
         str, typer.Option(help="Of detect: text, raw, linear, tcn, causal, finetune, scratch.")
     ] = "text,linear,tcn",
@@ -203,6 +208,7 @@ def evaluate(
         validation=validation,
         descriptions=not without_descriptions,
         shots=tuple(numbers("shots", shots)),
+        unlabelled=unlabelled,
         epochs=epochs,
         share=share,
         balanced=balanced,

@@ -246,6 +246,32 @@ def enroll(
 
 
 @app.command(rich_help_panel="Use")
+def adapt(
+    files: Annotated[list[Path], typer.Argument(help="Videos or pose files of your place; no labels are needed.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The adapted checkpoint to write, for --model.")],
+    model: ModelOption = "tmor-small",
+    estimator: EstimatorOption = "rtmlib",
+) -> None:
+    """Make naming by text better where you use it: from recordings without labels, best 20 clips or more."""
+    from tmor.model.checkpoint import load_model, save_model
+    from tmor.serve.predict import read_people
+    from tmor.skeleton.formats.files import check_new_file
+
+    check_new_file(output, [".safetensors"])
+    loaded = load_model(model)
+    tracks: list[Track] = []
+    for file in files:
+        with progress_bar(f"reading {file.name}") as progress:
+            people = read_people(file, estimator=estimator, progress=progress)
+        tracks += [track for track in people if track.missing_share < 1]
+    adapted = loaded.adapt(tracks)
+    save_model(adapted, output)
+    count = adapted.spec.adapted
+    out.print(f"adapted to {count} clip{'s' * (count > 1)} of {len(tracks)} track{'s' * (len(tracks) > 1)}")
+    err.print(f"wrote {output}", markup=False)
+
+
+@app.command(rich_help_panel="Use")
 def watch(
     camera: Annotated[str | None, typer.Option(help="A camera: its number (0 is the first) or device.")] = None,
     source: Annotated[

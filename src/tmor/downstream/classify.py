@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -113,10 +112,10 @@ def fine_tune(
     )
     labels = torch.tensor([int(data.labels[i]) for i in chosen for _ in data.samples[i]])
     torch.manual_seed(seed)
-    tuned = Model(replace(model.spec, classes=data.class_names, stream=stream, known=0))
+    tuned = Model(replace(model.spec, classes=data.class_names, stream=stream, known=0, adapted=0))
     # The classes of a model that was fine-tuned before are others, and its whitening does not hold for what comes, nor
-    # what it knows of its training's movements.
-    fresh = {"class_head.weight", "class_head.bias", "centre", "whitening", "known_texts", "known_motions"}
+    # what it knows of its training's movements or of the place of use.
+    fresh = {"class_head.weight", "class_head.bias", "centre", "whitening", "known_texts", "known_motions", "usual"}
     start = {name: tensor for name, tensor in model.state_dict().items() if name not in fresh}
     missing = tuned.load_state_dict(start, strict=False).missing_keys
     assert set(missing) == fresh
@@ -186,7 +185,7 @@ def class_probabilities(tuned: Model, data: LabelledSet, rows: np.ndarray) -> np
 def from_scratch(model: Model, *, seed: int = 0) -> Model:
     """The same model before any training, to compare with."""
     torch.manual_seed(seed)
-    return Model(copy.deepcopy(model.spec))
+    return Model(replace(model.spec, adapted=0))
 
 
 def sample_features(model: Model, data: LabelledSet, rows: np.ndarray) -> np.ndarray:

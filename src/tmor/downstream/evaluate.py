@@ -27,9 +27,9 @@ from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import TmorError
 from tmor.model.model import Model
 
-Mode = Literal["zero-shot", "few-shot", "linear", "finetune", "scratch", "raw"]
+Mode = Literal["zero-shot", "few-shot", "linear", "adapted", "finetune", "scratch", "raw"]
 FROZEN: tuple[Mode, ...] = ("zero-shot", "few-shot", "linear")
-MODES: tuple[Mode, ...] = (*FROZEN, "finetune", "scratch", "raw")
+MODES: tuple[Mode, ...] = (*FROZEN, "adapted", "finetune", "scratch", "raw")
 STREAMS: tuple[Literal["joint", "bone"], ...] = ("joint", "bone")
 
 
@@ -42,6 +42,7 @@ class Recipe:
         validation: split the training part in two and leave the test part alone: for choosing between models.
         descriptions: zero-shot with our written descriptions beside the class names.
         shots: examples per class of few-shot.
+        unlabelled: samples of the training part that adapted sees, without their labels (all, where there are fewer).
         epochs, share, balanced: of finetune and scratch (:func:`tmor.downstream.classify.fine_tune`); the share of
             linear, too.
         streams: of finetune and scratch; two are fused.
@@ -51,6 +52,7 @@ class Recipe:
     validation: bool = False
     descriptions: bool = True
     shots: tuple[int, ...] = (1, 5)
+    unlabelled: int = 20
     epochs: int = 30
     share: float = 1.0
     balanced: bool = False
@@ -90,7 +92,8 @@ def evaluate(
     """Run the modes; the test part is read for the figures only, never to choose anything.
 
     Args:
-        modes: zero-shot, few-shot and linear use the frozen encoder; finetune trains it on, scratch trains the same
+        modes: zero-shot, few-shot and linear use the frozen encoder; adapted is zero-shot after
+            :meth:`tmor.model.model.Model.adapt`; finetune trains the encoder on, scratch trains the same
             network from random weights, raw compares coordinates without learning.
 
     Returns:
@@ -126,7 +129,7 @@ def evaluate(
         "published": [[p.method, p.measure, p.value] for p in data.published],
     }
     features = None
-    if set(modes) & set(FROZEN):
+    if set(modes) & {*FROZEN, "adapted"}:
         progress("embedding", 0, 1)
         features = sample_features(model, data, np.arange(len(data.samples)))
     run = _Run(model, data, features, recipe, progress)
@@ -178,8 +181,9 @@ class _Run:
             if mode == "raw" or (mode == "linear" and recipe.share == 1):  # no chance in these
                 break
         assert first is not None
-        about: dict[str, Any] = {} if mode == "raw" else {"share": recipe.share}
+        about: dict[str, Any] = {"share": recipe.share} if mode in ("linear", "finetune", "scratch") else {}
         about |= {"epochs": recipe.epochs} if mode in ("finetune", "scratch") else {}
+        about |= {"unlabelled": recipe.unlabelled} if mode == "adapted" else {}
         return {**_summary(rows), **about}, (truth, first)
 
     def _answers(self, mode: Mode, fold: Fold, seed: int) -> dict[str, np.ndarray]:
@@ -190,6 +194,12 @@ class _Run:
         if mode == "linear":
             rows = np.sort(share_of(data.labels, fold.train, recipe.share, seed))
             return {"": linear_probe(self.unit[rows], data.labels[rows], self.unit[fold.test])}
+        if mode == "adapted":
+            assert self.features is not None
+            rows = np.random.default_rng(seed).permutation(np.flatnonzero(fold.train))[: recipe.unlabelled]
+            here = self.model.adapt_to(self.features[rows])
+            texts = here.project_labels(data.class_names, descriptions=recipe.descriptions)
+            return {"": (here.project(self.features[fold.test]) @ texts.T).argmax(axis=1)}
         start = self.model if mode == "finetune" else from_scratch(self.model, seed=seed)
         probabilities = {}
         for stream in recipe.streams:

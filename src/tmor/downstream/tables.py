@@ -12,6 +12,7 @@ from tmor.errors import FormatError, TmorError
 
 _TITLES = {
     "raw": "raw 3-nearest-neighbour",
+    "adapted": "zero-shot, adapted",
     "linear": "linear probe",
     "finetune": "fine-tuned",
     "scratch": "from scratch",
@@ -68,12 +69,14 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             rows.append((name, "generalised zero-shot, harmonic mean", f"{both['harmonic_mean']:.1f}", note))
     for shot, measure in result.get("few-shot", {}).items():
         rows.append((name, f"{shot}-shot top-1", _value(measure), "20 episodes per seed"))
-    for mode in ("raw", "linear", "finetune", "scratch"):
+    for mode in ("adapted", "raw", "linear", "finetune", "scratch"):
         if mode in result:
             found = result[mode]
             note = f"{found['epochs']} epochs, " if "epochs" in found else ""
+            note += f"to {found['unlabelled']} samples without labels" if mode == "adapted" else ""
             # A linear probe on all labels is what the words say.
-            note += f"{found['share']:.0%} of labels" if note or found.get("share", 1) < 1 else ""
+            if "share" in found and (note or found["share"] < 1):
+                note += f"{found['share']:.0%} of labels"
             for key, measure in found.items():
                 stream, _, measure_name = key.rpartition(" ")
                 if measure_name == result["metric"]:

@@ -31,6 +31,7 @@ _FRAME_WINDOW = 64
 _RECALL = 2 / 3
 _RECALL_KERNEL = 0.2
 _RECALL_NOISE = 0.3
+_ADAPT_PRIOR = 20
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class ModelSpec:
         teacher, teacher_hash, teacher_width: the text teacher that the text head was trained with.
         video_width: of the video teacher's embeddings; 0 = no video head.
         known: how many texts of its training the model remembers, each with the mean of its movements.
+        adapted: to how many movements without labels the model was adapted (:meth:`Model.adapt`).
         classes: what the classification head tells apart, after fine-tuning; empty = there is no such head.
         matching: how cosines of movements with texts and examples become probabilities.
         training: how the weights came about: config, data, date.
@@ -70,6 +72,7 @@ class ModelSpec:
     teacher_width: int = 384
     video_width: int = 0
     known: int = 0
+    adapted: int = 0
     classes: tuple[str, ...] = ()
     matching: Matching = field(default_factory=Matching)
     training: dict[str, Any] = field(default_factory=dict)
@@ -102,6 +105,8 @@ class Model(nn.Module):
         self.known_motions: Tensor
         self.register_buffer("known_texts", torch.zeros(spec.known, spec.teacher_width))
         self.register_buffer("known_motions", torch.zeros(spec.known, self.encoder.features))
+        self.usual: Tensor
+        self.register_buffer("usual", torch.zeros(self.meeting_width if spec.adapted else 0))
         self.examples: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -231,7 +236,7 @@ class Model(nn.Module):
             raise TmorError(f"model '{self.spec.name}' has no projection heads and can't compare movements with text")
         rows = torch.from_numpy(features)
         with torch.inference_mode():
-            return self._met(self.motion_head(rows), self._unit(rows)).numpy()
+            return meet(self.motion_head(rows), self._unit(rows), self.middle).numpy()
 
     def project_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts in the space of movements.
@@ -243,11 +248,11 @@ class Model(nn.Module):
             raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
         rows = torch.from_numpy(embed_texts(self.teacher, texts))
         with torch.inference_mode():
-            return self._met(self.text_head(rows), self._recalled(rows)).numpy()
+            return self._beside(self.text_head(rows), self._recalled(rows)).numpy()
 
     def _recalled(self, texts: Tensor) -> Tensor:
-        """(n, teacher_width) teacher embeddings -> (n, features): the movement that training's texts let expect, by
-        kernel ridge regression of their movements' directions."""
+        """(n, teacher_width) teacher embeddings -> (n, features), L2-normalised: in which direction from what all
+        movements have in common training's texts let expect a movement, by kernel ridge regression of theirs."""
         known = self.known_texts
 
         def kernel(x: Tensor, y: Tensor) -> Tensor:
@@ -255,15 +260,24 @@ class Model(nn.Module):
 
         directions = F.normalize(self.known_motions - self.known_centre, dim=1)
         fitted = torch.linalg.solve(kernel(known, known) + _RECALL_NOISE * torch.eye(len(known)), directions)
-        return kernel(texts, known) @ fitted + self.known_centre
+        return F.normalize(kernel(texts, known) @ fitted, dim=1)
+
+    def _beside(self, projected: Tensor, own: Tensor) -> Tensor:
+        return side_by_side(projected, own) if self.spec.known else projected
 
     @property
     def known_centre(self) -> Tensor:
         """(features,) the mean of ``known_motions``; zero where there are none."""
         return self.known_motions.sum(dim=0) / max(1, self.spec.known)
 
-    def _met(self, projected: Tensor, own: Tensor) -> Tensor:
-        return meet(projected, own, self.known_centre) if self.spec.known else projected
+    @property
+    def middle(self) -> Tensor:
+        """(meeting_width,) what movements have in common, in training or where the model was adapted to."""
+        return self.usual if self.spec.adapted else self._trained_middle()
+
+    def _trained_middle(self) -> Tensor:
+        none = self.centre.new_zeros(self.spec.width)
+        return torch.cat([none, self.known_centre]) if self.spec.known else none
 
     def project_labels(self, labels: Sequence[str], *, descriptions: bool = True) -> np.ndarray:
         """One embedding per label, from all its texts (:func:`tmor.posecap.captions.describe`).
@@ -283,7 +297,7 @@ class Model(nn.Module):
             means = F.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1)
             of_mean = self.text_head(means)
             mean_of = F.normalize(torch.stack([self.text_head(part).mean(dim=0) for part in parts]), dim=1)
-            return self._met((of_mean + mean_of) / 2, self._recalled(means)).numpy()
+            return self._beside((of_mean + mean_of) / 2, self._recalled(means)).numpy()
 
     def classify(
         self, tracks: Sequence[Track], labels: Sequence[str] | None = None, *, none: bool = False
@@ -393,6 +407,43 @@ class Model(nn.Module):
             other.examples[check_labels([label])[0]] = self.embed(tracks)
         return other
 
+    def adapt(self, tracks: Sequence[Track]) -> Model:
+        """A model that knows what movements are like where it is used, from recordings without labels.
+
+        What they have in common (the camera, how poses are estimated, the kind of activity) is taken off before
+        movements are compared with texts. Few recordings count less: what training's movements have in common weighs
+        as much as 20 of them. Answers by example, and classes of fine-tuning, stay as they are.
+
+        Args:
+            tracks: one or more, best some 20 with different actions; of a long one every clip counts.
+
+        Returns:
+            A new model with the same weights; an earlier adaptation is forgotten.
+
+        Raises:
+            TmorError: no tracks, a track has no visible joint, or the model has no projection heads.
+        """
+        if not tracks:
+            raise TmorError("there are no tracks to adapt to; expected at least one")
+        return self.adapt_to(np.concatenate([self._encode([self._clips(track)]).numpy() for track in tracks]))
+
+    def adapt_to(self, features: np.ndarray) -> Model:
+        """:meth:`adapt` to movements by their features.
+
+        Args:
+            features: (n, features) as :meth:`features` gives them.
+        """
+        if self.motion_head is None:
+            raise TmorError(f"model '{self.spec.name}' has no projection heads; there is nothing to adapt")
+        rows = torch.from_numpy(features)
+        with torch.inference_mode():
+            parts = [self.motion_head(rows)] + [self._unit(rows)] * bool(self.spec.known)
+            total = torch.cat(parts, dim=1).sum(dim=0) + _ADAPT_PRIOR * self._trained_middle()
+        other = Model(replace(self.spec, adapted=len(features)))
+        other.load_state_dict({**self.state_dict(), "usual": total / (len(features) + _ADAPT_PRIOR)})
+        other.examples = dict(self.examples)
+        return other.eval()
+
     def _clips(self, track: Track) -> Tensor:
         """What the encoder sees of a track as a whole: (clips, views, frames, 17, channels); the clips of a long one
         are half overlapping windows."""
@@ -444,13 +495,19 @@ class Model(nn.Module):
             return torch.cat(parts)
 
 
-def meet(projected: Tensor, own: Tensor, centre: Tensor) -> Tensor:
-    """The two parts of the space of texts side by side (:meth:`Model.project`).
+def meet(projected: Tensor, own: Tensor, middle: Tensor) -> Tensor:
+    """Movements in the space of texts (:meth:`Model.project`).
 
     Args:
-        projected: (n, width), at most of length 1.
-        own: (n, features) embeddings of movements (:meth:`Model.unit`), or means of such.
-        centre: (features,) what they have in common.
+        projected: (n, width), L2-normalised.
+        own: (n, features) embeddings (:meth:`Model.unit`); without part in a space that is no wider than ``width``.
+        middle: (meeting_width,) what they have in common, which is taken off both.
     """
-    own = F.normalize(own - centre, dim=1)
+    width = projected.shape[1]
+    projected = F.normalize(projected - middle[:width], dim=1)
+    return side_by_side(projected, F.normalize(own - middle[width:], dim=1)) if len(middle) > width else projected
+
+
+def side_by_side(projected: Tensor, own: Tensor) -> Tensor:
+    """The two parts of the space of texts, as they weigh."""
     return torch.cat([projected * (1 - _RECALL) ** 0.5, own * _RECALL**0.5], dim=1)

@@ -123,8 +123,8 @@ def _trunk(model: Model) -> ModelProto:
             self.motion_head = copy.deepcopy(model.motion_head)
             self.class_head = copy.deepcopy(model.class_head)
             self.register_buffer("empty", empty)
-            self.known_centre: Tensor
-            self.register_buffer("known_centre", model.known_centre)
+            self.middle: Tensor
+            self.register_buffer("middle", model.middle)
 
         def forward(self, views: Tensor, known: Tensor) -> tuple[Tensor, ...]:
             body = to_body(views)
@@ -136,7 +136,7 @@ def _trunk(model: Model) -> ModelProto:
             found = [features, F.normalize(self.unit(features), dim=1)]
             if self.motion_head is not None:
                 projected = F.normalize(self.motion_head.layers(features), dim=-1)
-                found.append(meet(projected, found[1], self.known_centre) if spec.known else projected)
+                found.append(meet(projected, found[1], self.middle))
             if self.class_head is not None:
                 found.append(self.class_head(features))
             return tuple(found)
