@@ -151,7 +151,7 @@ def fine_tune(
 def _start_as_probe(head: torch.nn.Linear, model: Model, features: np.ndarray, labels: torch.Tensor) -> None:
     """Set a head to the logistic regression of features, whitened as the pre-trained model has it and regularised by
     0.05 times their number per sample."""
-    x = (torch.from_numpy(features) - model.centre) @ model.whitening
+    x = model.whitened(torch.from_numpy(features))
     mean, scale = x.mean(dim=0), x.std(dim=0, correction=0).mean() + 1e-9
     x = (x - mean) / scale
     torch.nn.init.zeros_(head.weight)

@@ -170,8 +170,12 @@ class Model(nn.Module):
         """
         return self._unit(torch.from_numpy(features)).numpy()
 
+    def whitened(self, features: Tensor) -> Tensor:
+        """(n, features) features, centred and whitened, not normalised."""
+        return (features - self.centre) @ self.whitening
+
     def _unit(self, features: Tensor) -> Tensor:
-        return F.normalize((features - self.centre) @ self.whitening, dim=1)
+        return F.normalize(self.whitened(features), dim=1)
 
     def frame_features(self, track: Track) -> tuple[np.ndarray, np.ndarray]:
         """The encoder's features over time, for tracks of any length in bounded memory.
