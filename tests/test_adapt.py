@@ -32,28 +32,21 @@ def model() -> Model:
 def placed(model: Model, features: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Where movements lie before anything is taken off."""
     rows = torch.from_numpy(features)
+    assert model.motion_head is not None
     with torch.inference_mode():
         return model.motion_head(rows), torch.from_numpy(model.unit(features))
 
 
-def test_what_movements_have_in_common_is_taken_off_and_twenty_of_training_weigh_against_it(model):
+def test_half_of_what_movements_have_in_common_is_taken_off_and_half_of_what_those_of_training_have(model):
     features = model.features(TRACKS)
     adapted = model.adapt(TRACKS)
     assert (model.spec.adapted, adapted.spec.adapted) == (0, 4)
     projected, own = placed(model, features)
-    a = F.normalize(projected - projected.sum(dim=0) / 24, dim=1)
-    b = F.normalize(own - (own.sum(dim=0) + 20 * model.known_centre) / 24, dim=1)
+    a = F.normalize(projected - projected.mean(dim=0) / 2, dim=1)
+    b = F.normalize(own - (own.mean(dim=0) + model.known_centre) / 2, dim=1)
     expected = torch.cat([a / 3**0.5, b * (2 / 3) ** 0.5], dim=1)
     np.testing.assert_allclose(adapted.project(features), expected, atol=1e-6)
     assert np.abs(adapted.project(features) - model.project(features)).max() > 0.01, "or agreement would be cheap"
-
-
-def test_before_training_is_forgotten_and_with_many_recordings_alone_they_count(model):
-    features = model.features(TRACKS)
-    many = model.adapt_to(np.repeat(features, 50_000, axis=0))
-    projected, own = placed(model, features)
-    np.testing.assert_allclose(many.middle[: model.spec.width], projected.mean(dim=0), atol=1e-4)
-    np.testing.assert_allclose(many.middle[model.spec.width :], own.mean(dim=0), atol=1e-4)
 
 
 def test_an_adaptation_replaces_an_earlier_one_and_order_makes_no_difference(model):

@@ -252,7 +252,7 @@ def adapt(
     model: ModelOption = "tmor-small",
     estimator: EstimatorOption = "rtmlib",
 ) -> None:
-    """Make naming by text better where you use it: from recordings without labels, best 20 clips or more."""
+    """Fit naming by text to where you use it, by recordings without labels: 20 clips or more, of all sorts."""
     from tmor.model.checkpoint import load_model, save_model
     from tmor.serve.predict import read_people
     from tmor.skeleton.formats.files import check_new_file

@@ -31,7 +31,6 @@ _FRAME_WINDOW = 64
 _RECALL = 2 / 3
 _RECALL_KERNEL = 0.2
 _RECALL_NOISE = 0.3
-_ADAPT_PRIOR = 20
 
 
 @dataclass(frozen=True)
@@ -415,11 +414,11 @@ class Model(nn.Module):
         """A model that knows what movements are like where it is used, from recordings without labels.
 
         What they have in common (the camera, how poses are estimated, the kind of activity) is taken off before
-        movements are compared with texts. Few recordings count less: what training's movements have in common weighs
-        as much as 20 of them. Answers by example, and classes of fine-tuning, stay as they are.
+        movements are compared with texts: half of it, and half of what training's movements have in common, so that
+        recordings of few actions do little harm. Answers by example, and classes of fine-tuning, stay as they are.
 
         Args:
-            tracks: one or more, best some 20 with different actions; of a long one every clip counts.
+            tracks: one or more, best 20 or more that show different actions; of a long one every clip counts.
 
         Returns:
             A new model with the same weights; an earlier adaptation is forgotten.
@@ -442,9 +441,9 @@ class Model(nn.Module):
         rows = torch.from_numpy(features)
         with torch.inference_mode():
             parts = [self.motion_head(rows)] + [self._unit(rows)] * bool(self.spec.known)
-            total = torch.cat(parts, dim=1).sum(dim=0) + _ADAPT_PRIOR * self._trained_middle()
+            usual = (torch.cat(parts, dim=1).mean(dim=0) + self._trained_middle()) / 2
         other = Model(replace(self.spec, adapted=len(features)))
-        other.load_state_dict({**self.state_dict(), "usual": total / (len(features) + _ADAPT_PRIOR)})
+        other.load_state_dict({**self.state_dict(), "usual": usual})
         other.examples = dict(self.examples)
         return other.eval()
 
