@@ -251,7 +251,7 @@ def test_a_student_learns_what_its_teacher_says_and_knows_what_it_saw(
     assert losses[-1] < 0.8 * losses[0]
     assert losses[0] == pytest.approx(4, abs=1)
     known = model.spec.training
-    assert known["distilled_from"] == ["big"]
+    assert known["distilled_from"] == known["config"]["distilled_from"] == ["big"]
     assert known["sources"] == ["toy", "far"]
     assert {"fly", "walk", "clap"} <= set(known["class_names"])
     assert set(model.state_dict()) == set(Model(model.spec).state_dict())

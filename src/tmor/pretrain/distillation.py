@@ -48,8 +48,11 @@ class Distillation(nn.Module):
 def with_teachers(training: dict[str, Any], teachers: Sequence[Model]) -> dict[str, Any]:
     """How a student's weights came about: it knows, at second hand, the data and the names that its teachers saw."""
     seen = [training, *(teacher.spec.training for teacher in teachers)]
+    names = [teacher.spec.name for teacher in teachers]
     return training | {
-        "distilled_from": [teacher.spec.name for teacher in teachers],
+        # Names, not the paths of the machine where it was trained.
+        "config": training["config"] | {"distilled_from": names},
+        "distilled_from": names,
         "sources": list(dict.fromkeys(source for each in seen for source in each.get("sources", []))),
         "class_names": sorted({name for each in seen for name in each.get("class_names", [])}),
     }
