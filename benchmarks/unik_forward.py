@@ -44,6 +44,11 @@ def main() -> None:
     print()
 
     torch.set_num_threads(1)
+    for frames in (35, 150):
+        x = torch.randn(1, 1, frames, 17, 2)
+        print(f"one clip x {frames} frames, one thread")
+        report(by_turns({"base": lambda x=x: base(x), "small": lambda x=x: small(x)}, 3 * repeats), "small", 1)
+        print()
     plain = plain_unik.stirred(plain_unik.PlainUnik())
     with tempfile.TemporaryDirectory() as folder:
         torch.save(plain.state_dict(), Path(folder, "plain.pt"))
