@@ -303,18 +303,20 @@ def test_a_head_starts_as_the_logistic_regression_of_whitened_features():
     """Classes 0 and 2 of three were seen."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 40) * 2
-    features = (rng.normal(size=(40, 6)) + y[:, None] * [1, 0, 0, 0.5, 0, 0] + 3).astype(np.float32)
-    head = torch.nn.Linear(6, 3)
-    centre, whitening = rng.normal(size=6).astype(np.float32), rng.normal(size=(6, 6)).astype(np.float32)
-    model = SimpleNamespace(centre=torch.from_numpy(centre), whitening=torch.from_numpy(whitening))
-    _start_as_probe(head, model, features, torch.from_numpy(y))  # pyright: ignore
+    features = (rng.normal(size=(40, 8)) + y[:, None] * [1, 0, 0, 0.5, 0, 0, 0, 0] + 3).astype(np.float32)
+    head = torch.nn.Linear(8, 3)
+    centre, whitening = rng.normal(size=8).astype(np.float32), rng.normal(size=(8, 8)).astype(np.float32)
+    model = Model(TINY)
+    model.centre.copy_(torch.from_numpy(centre))
+    model.whitening.copy_(torch.from_numpy(whitening))
+    _start_as_probe(head, model, features, torch.from_numpy(y))
     with torch.no_grad():
         found = head(torch.from_numpy(features)).softmax(dim=1).numpy()
     assert found[:, 1].max() < 0.1
     x = (features - centre) @ whitening
     x = (x - x.mean(axis=0)) / x.std(axis=0).mean()
     # Two classes have one weight vector there and one each, opposite, here: half the penalty.
-    probe = LogisticRegression(C=20 / 6, max_iter=1000, tol=1e-8).fit(x, y)
+    probe = LogisticRegression(C=20 / 8, max_iter=1000, tol=1e-8).fit(x, y)
     np.testing.assert_allclose(found[:, 2] / (1 - found[:, 1]), probe.predict_proba(x)[:, 1], atol=0.03)
 
 
