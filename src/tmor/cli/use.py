@@ -254,7 +254,7 @@ def adapt(
 ) -> None:
     """Fit naming by text to where you use it, by recordings without labels: 20 clips or more, of all sorts."""
     from tmor.model.checkpoint import load_model, save_model
-    from tmor.serve.predict import read_people
+    from tmor.serve.predict import read_people, seen_tracks
     from tmor.skeleton.formats.files import check_new_file
 
     check_new_file(output, [".safetensors"])
@@ -262,8 +262,8 @@ def adapt(
     tracks: list[Track] = []
     for file in files:
         with progress_bar(f"reading {file.name}") as progress:
-            people = read_people(file, estimator=estimator, progress=progress)
-        tracks += [track for track in people if track.missing_share < 1]
+            tracks += read_people(file, estimator=estimator, progress=progress)
+    tracks = seen_tracks(tracks)
     adapted = loaded.adapt(tracks)
     save_model(adapted, output)
     count = adapted.spec.adapted

@@ -156,6 +156,11 @@ class _Run:
         assert self.features is not None
         return self.model.unit(self.features)
 
+    @cached_property
+    def texts(self) -> np.ndarray:
+        """(classes, width) of the class names; adaptation leaves them as they are."""
+        return self.model.project_labels(self.data.class_names, descriptions=self.recipe.descriptions)
+
     def mode(self, mode: Mode) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray] | None]:
         """The mode's measures, and truth and answers where it classifies."""
         data, recipe = self.data, self.recipe
@@ -198,8 +203,7 @@ class _Run:
             assert self.features is not None
             rows = np.random.default_rng(seed).permutation(np.flatnonzero(fold.train))[: recipe.unlabelled]
             here = self.model.adapt_to(self.features[rows])
-            texts = here.project_labels(data.class_names, descriptions=recipe.descriptions)
-            return {"": (here.project(self.features[fold.test]) @ texts.T).argmax(axis=1)}
+            return {"": (here.project(self.features[fold.test]) @ self.texts.T).argmax(axis=1)}
         start = self.model if mode == "finetune" else from_scratch(self.model, seed=seed)
         probabilities = {}
         for stream in recipe.streams:

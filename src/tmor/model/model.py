@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -133,18 +133,9 @@ class Model(nn.Module):
             TmorError: a track has no visible joint.
         """
         total = torch.zeros(len(tracks), self.encoder.features)
-        # Bounded memory: a few tracks' clips at a time, but as many as fill a batch.
-        pending: list[Tensor] = []
-        owners: list[int] = []
-        for i, track in enumerate(tracks):
-            clips = self._clips(track)
-            pending.append(clips)
-            owners += [i] * len(clips)
-            if len(owners) >= _BATCH or i == len(tracks) - 1:
-                of = torch.tensor(owners)
-                weight = 1 / torch.bincount(of)[of].float()
-                total.index_add_(0, of, self._encode(pending) * weight[:, None])
-                pending, owners = [], []
+        for rows, owners in self._clip_rows(tracks):
+            weight = 1 / torch.bincount(owners)[owners].float()
+            total.index_add_(0, owners, rows * weight[:, None])
         return total.numpy()
 
     def embed(self, tracks: Sequence[Track]) -> np.ndarray:
@@ -400,10 +391,7 @@ class Model(nn.Module):
         Returns:
             A new model with the same weights.
         """
-        other = Model(replace(self.spec))
-        other.load_state_dict(self.state_dict())
-        other.eval()
-        other.examples = dict(self.examples)
+        other = self._copy(replace(self.spec))
         for label, tracks in examples.items():
             if not tracks:
                 raise TmorError(f"label '{label}' is enrolled with no example; expected at least one track")
@@ -428,7 +416,7 @@ class Model(nn.Module):
         """
         if not tracks:
             raise TmorError("there are no tracks to adapt to; expected at least one")
-        return self.adapt_to(np.concatenate([self._encode([self._clips(track)]).numpy() for track in tracks]))
+        return self.adapt_to(torch.cat([rows for rows, _ in self._clip_rows(tracks)]).numpy())
 
     def adapt_to(self, features: np.ndarray) -> Model:
         """:meth:`adapt` to movements by their features.
@@ -442,10 +430,26 @@ class Model(nn.Module):
         with torch.inference_mode():
             parts = [self.motion_head(rows)] + [self._unit(rows)] * bool(self.spec.known)
             usual = (torch.cat(parts, dim=1).mean(dim=0) + self._trained_middle()) / 2
-        other = Model(replace(self.spec, adapted=len(features)))
-        other.load_state_dict({**self.state_dict(), "usual": usual})
+        return self._copy(replace(self.spec, adapted=len(features)), usual=usual)
+
+    def _copy(self, spec: ModelSpec, **changed: Tensor) -> Model:
+        other = Model(spec)
+        other.load_state_dict({**self.state_dict(), **changed})
         other.examples = dict(self.examples)
         return other.eval()
+
+    def _clip_rows(self, tracks: Sequence[Track]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features (clips, features) of every clip of the tracks, and (clips,) the track of each; in bounded memory: a
+        few tracks at a time, but as many as fill a batch."""
+        pending: list[Tensor] = []
+        owners: list[int] = []
+        for i, track in enumerate(tracks):
+            clips = self._clips(track)
+            pending.append(clips)
+            owners += [i] * len(clips)
+            if len(owners) >= _BATCH or i == len(tracks) - 1:
+                yield self._encode(pending), torch.tensor(owners)
+                pending, owners = [], []
 
     def _clips(self, track: Track) -> Tensor:
         """What the encoder sees of a track as a whole: (clips, views, frames, 17, channels); the clips of a long one

@@ -58,11 +58,7 @@ def predict_tracks(
     Raises:
         TmorError: nobody is seen in any track, or the labels are not valid.
     """
-    seen = [track for track in tracks if track.missing_share < 1]
-    if not seen:
-        raise TmorError(f"none of the {len(tracks)} tracks has a visible joint")
-    if len(seen) < len(tracks):
-        _log.warning("%d of %d tracks left out: nobody is seen in them", len(tracks) - len(seen), len(tracks))
+    seen = seen_tracks(tracks)
     names, judge = model.judge(labels, none=none)
     rows = judge(model.features(seen))
     return [
@@ -73,6 +69,20 @@ def predict_tracks(
         )
         for track, row in zip(seen, rows, strict=True)
     ]
+
+
+def seen_tracks(tracks: Sequence[Track]) -> list[Track]:
+    """Those in which somebody is seen; the others are counted and logged.
+
+    Raises:
+        TmorError: there are none.
+    """
+    seen = [track for track in tracks if track.missing_share < 1]
+    if not seen:
+        raise TmorError(f"none of the {len(tracks)} tracks has a visible joint")
+    if len(seen) < len(tracks):
+        _log.warning("%d of %d tracks left out: nobody is seen in them", len(tracks) - len(seen), len(tracks))
+    return seen
 
 
 def predict_file(
