@@ -153,7 +153,7 @@ def test_features_of_parts_are_means_over_their_joints_side_by_side():
     whole, apart = trained(UNIK(NARROW)), UNIK(replace(NARROW, parts=parts)).eval()
     apart.load_state_dict(whole.state_dict())
     x = bodies(3, 1, 9, 17, 2)
-    blocks = whole._blocks(whole._normalise(x[:, 0])).detach()  # (rows, joints, frames, width)
+    blocks = whole._blocks(whole._normalise(x[:, 0]), lambda h: h).detach()  # (rows, joints, frames, width)
     expected = torch.cat([blocks[:, list(part)].mean(dim=1) for part in parts], dim=-1)
     assert apart.features == 2 * whole.features == 32
     same(apart.frames(x).detach(), expected)

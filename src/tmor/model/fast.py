@@ -7,6 +7,7 @@ the next is still in the cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -28,13 +29,14 @@ class FastBlocks:
     def __init__(self, blocks: nn.ModuleList) -> None:
         self.blocks = [_FastBlock(block) for block in blocks]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(rows, joints, frames, channels) -> (rows, joints, frames / stride, width)."""
+    def __call__(self, x: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+        """(rows, joints, frames, channels) -> what ``pool`` makes of (rows, joints, frames / stride, width), row by
+        row."""
         parts = []
         for part in x.split(_ROWS):
             for block in self.blocks:
                 part = block(part)
-            parts.append(part)
+            parts.append(pool(part))
         return torch.cat(parts)
 
 

@@ -9,6 +9,7 @@ through ``fast.py``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -139,7 +140,7 @@ class UNIK(nn.Module):
             return h.mean(dim=-2)
         return torch.cat([h[..., part, :].mean(dim=-2) for part in self.shape.parts], dim=-1)
 
-    def _encode(self, x: Tensor, pool) -> Tensor:
+    def _encode(self, x: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
         if x.ndim != 5 or x.shape[3:] != (self.joints, self.channels):
             raise ValueError(
                 f"input has shape {tuple(x.shape)}; "
@@ -153,17 +154,17 @@ class UNIK(nn.Module):
             )
         rows = x.reshape(batch * persons, frames, self.joints, self.channels)
         if slots is None and persons == 1:
-            return pool(self._blocks(self._normalise(rows)))
+            return self._blocks(self._normalise(rows), pool)
         present = rows.flatten(1).ne(0).any(dim=1)
         if slots is not None:
             rows = self._normalise_slots(x).reshape(rows.shape)
             if self.training:
-                features = pool(self._blocks(rows))
+                features = self._blocks(rows, pool)
             else:
                 computed, answer = self._rows_with_slots(present, persons)
-                features = pool(self._blocks(rows[computed]))[answer]
+                features = self._blocks(rows[computed], pool)[answer]
             return features.unflatten(0, (batch, persons)).mean(dim=1)
-        features = pool(self._blocks(self._normalise(rows[present])))
+        features = self._blocks(self._normalise(rows[present]), pool)
         owner = torch.arange(batch, device=x.device).repeat_interleave(persons)[present]
         total = features.new_zeros(batch, *features.shape[1:]).index_add(0, owner, features)
         count = present.reshape(batch, persons).sum(dim=1).clamp(min=1)
@@ -189,14 +190,14 @@ class UNIK(nn.Module):
             stand_in[absent] = absent[:1].expand(len(absent))
         return torch.unique(stand_in, return_inverse=True)
 
-    def _blocks(self, x: Tensor) -> Tensor:
-        """(rows, frames, joints, channels) -> (rows, joints, frames / stride, width)."""
+    def _blocks(self, x: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+        """(rows, frames, joints, channels) -> what ``pool`` makes of (rows, joints, frames / stride, width)."""
         x = x.transpose(1, 2).contiguous()
         if self._may_be_fast(x):
-            return self._fast_blocks()(x)
+            return self._fast_blocks()(x, pool)
         for block in self.blocks:
             x = block(x)
-        return x
+        return pool(x)
 
     def _may_be_fast(self, x: Tensor) -> bool:
         """Whether this is inference on a CPU in 32 bits, by PyTorch itself and not an export."""
