@@ -20,7 +20,7 @@ from timing import by_turns
 from tmor.downstream.benchmarks.labelled import LabelledSet, read_labelled
 from tmor.downstream.benchmarks.penn_action import BENCHMARK
 from tmor.downstream.classify import linear_probe
-from tmor.downstream.metrics import accuracy
+from tmor.downstream.metrics.classification import accuracy
 from tmor.model.checkpoint import load_model
 from tmor.model.model import Model
 from tmor.serve.export import export_onnx

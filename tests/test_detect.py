@@ -24,7 +24,7 @@ from tmor.downstream.detect import (
     train_encoder,
     train_head,
 )
-from tmor.downstream.metrics import frame_truth
+from tmor.downstream.metrics.frames import frame_truth
 from tmor.downstream.tables import result_rows
 from tmor.errors import TmorError
 from tmor.model.model import Model, ModelSpec

@@ -25,7 +25,9 @@ from tmor.downstream.classify import (
 )
 from tmor.downstream.evaluate import Recipe, evaluate
 from tmor.downstream.fewshot import few_shot
-from tmor.downstream.metrics import accuracy, interval95, mean_class_accuracy, retrieval
+from tmor.downstream.metrics.averages import interval95
+from tmor.downstream.metrics.classification import accuracy, mean_class_accuracy
+from tmor.downstream.metrics.retrieval import retrieval
 from tmor.downstream.retrieve import retrieve
 from tmor.downstream.tables import markdown_tables, result_rows
 from tmor.downstream.zeroshot import zero_shot

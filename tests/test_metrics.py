@@ -10,26 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score, confusion_matrix
 
-from tmor.downstream.metrics import (
+from tmor.downstream.metrics.classification import confusion, harmonic_mean
+from tmor.downstream.metrics.events import edit_score, event_map, label_runs, segmental_f1, tag_f_score
+from tmor.downstream.metrics.frames import (
     average_precision,
     charades_localisation,
     charades_points,
     charades_submission,
-    confusion,
     dense_localisation,
     dense_times,
-    dissimilar_subset,
-    edit_score,
-    event_map,
     frame_map,
     frame_truth,
-    harmonic_mean,
-    label_runs,
-    retrieval,
-    retrieval_protocols,
-    segmental_f1,
-    tag_f_score,
 )
+from tmor.downstream.metrics.retrieval import dissimilar_subset, retrieval, retrieval_protocols
 
 NAN = float("nan")
 MEANS = ("precision", "recall", "f", "latency_s")

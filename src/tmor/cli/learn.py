@@ -120,7 +120,7 @@ def finetune(
 
     from tmor.downstream.benchmarks import labelled_set
     from tmor.downstream.classify import class_probabilities, fine_tune
-    from tmor.downstream.metrics import accuracy
+    from tmor.downstream.metrics.classification import accuracy
     from tmor.model.checkpoint import load_model, save_model
 
     if output.exists():

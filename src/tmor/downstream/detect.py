@@ -20,16 +20,14 @@ from tmor.config import Augmentation
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet
 from tmor.downstream.classify import from_scratch
-from tmor.downstream.metrics import (
+from tmor.downstream.metrics.averages import over_seeds
+from tmor.downstream.metrics.events import edit_score, event_map, tag_f_score
+from tmor.downstream.metrics.frames import (
     charades_localisation,
     charades_points,
     charades_submission,
-    edit_score,
-    event_map,
     frame_map,
     frame_truth,
-    over_seeds,
-    tag_f_score,
 )
 from tmor.errors import TmorError
 from tmor.model.frame_head import FrameHead

@@ -22,7 +22,8 @@ from tmor.downstream.classify import (
     share_of,
 )
 from tmor.downstream.fewshot import check_shots, few_shot
-from tmor.downstream.metrics import accuracy, mean_class_accuracy, over_seeds
+from tmor.downstream.metrics.averages import over_seeds
+from tmor.downstream.metrics.classification import accuracy, mean_class_accuracy
 from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import TmorError
 from tmor.model.model import Model

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tmor.downstream.benchmarks.protocol import Fold
-from tmor.downstream.metrics import accuracy
+from tmor.downstream.metrics.classification import accuracy
 from tmor.errors import TmorError
 from tmor.model.answers import Examples
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tmor.downstream.benchmarks.protocol import Published
-from tmor.downstream.metrics import retrieval_protocols
+from tmor.downstream.metrics.retrieval import retrieval_protocols
 from tmor.errors import TmorError
 from tmor.model.model import Model
 from tmor.posecap.triplets import Triplet
@@ -36,7 +36,8 @@ def retrieve(
 
     Returns:
         model, benchmark, part, date, and under ``retrieve``: ``clips`` and ``protocols``
-        (:func:`tmor.downstream.metrics.retrieval_protocols`, with the model's text teacher as the sentence encoder).
+        (:func:`tmor.downstream.metrics.retrieval.retrieval_protocols`, with the model's text teacher as the sentence
+        encoder).
 
     Raises:
         TmorError: no clip has a text.

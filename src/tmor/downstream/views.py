@@ -17,7 +17,7 @@ import numpy as np
 
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.evaluate import Evaluation
-from tmor.downstream.metrics import confusion
+from tmor.downstream.metrics.classification import confusion
 from tmor.downstream.tables import result_rows
 from tmor.errors import TmorError
 from tmor.skeleton.formats.files import whole_file

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tmor.downstream.metrics import accuracy, harmonic_mean, mean_class_accuracy
+from tmor.downstream.metrics.classification import accuracy, harmonic_mean, mean_class_accuracy
 from tmor.model.model import Model
 from tmor.posecap.captions import plain_label
 from tmor.teachers.cache import embed_texts
