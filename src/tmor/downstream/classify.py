@@ -104,8 +104,6 @@ def fine_tune(
     Returns:
         The fine-tuned model, whose ``spec.classes`` are the set's.
     """
-    if not 0 < share <= 1:
-        raise TmorError(f"share is {share}; expected a number above 0, at most 1")
     chosen = share_of(data.labels, fold.train, share, seed)
     clips = Clips.from_triplets(
         [Triplet("", "", track) for i in chosen for track in data.samples[i]], fps=model.spec.fps
@@ -196,8 +194,23 @@ def sample_features(model: Model, data: LabelledSet, rows: np.ndarray) -> np.nda
     return np.stack([part.mean(axis=0) for part in np.split(features, np.cumsum(counts)[:-1])])
 
 
+def check_share(share: float) -> None:
+    """A share of training samples, checked.
+
+    Raises:
+        TmorError: it is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise TmorError(f"share is {share}; expected a number above 0, at most 1")
+
+
 def share_of(labels: np.ndarray, train: np.ndarray, share: float, seed: int) -> list[int]:
-    """The rows of the same share of every class's training samples, at least one of each."""
+    """The rows of the same share of every class's training samples, at least one of each.
+
+    Raises:
+        TmorError: the share is not above 0 and at most 1.
+    """
+    check_share(share)
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
     for k in np.unique(labels[train]):

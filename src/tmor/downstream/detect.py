@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from tmor.config import Augmentation
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet
-from tmor.downstream.classify import from_scratch
+from tmor.downstream.classify import check_share, from_scratch
 from tmor.downstream.metrics.averages import over_seeds
 from tmor.downstream.metrics.events import edit_score, event_map, tag_f_score
 from tmor.downstream.metrics.frames import (
@@ -377,8 +377,7 @@ def evaluate_detection(
     for head in heads:
         if head not in HEADS:
             raise TmorError(f"head is '{head}'; expected one of {', '.join(HEADS)}")
-    if not 0 < share <= 1:
-        raise TmorError(f"share is {share}; expected a number above 0, at most 1")
+    check_share(share)
     frozen: dict[Callable[[Model, Recording], Rows], list[Rows]] = {}
     for head in heads:
         if head in _FROZEN and _FROZEN[head] not in frozen:

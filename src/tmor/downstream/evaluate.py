@@ -13,6 +13,7 @@ import numpy as np
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.classify import (
+    check_share,
     class_probabilities,
     fine_tune,
     from_scratch,
@@ -60,8 +61,7 @@ class Recipe:
     streams: tuple[Literal["joint", "bone"], ...] = ("joint",)
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise TmorError(f"share is {self.share}; expected a number above 0, at most 1")
+        check_share(self.share)
         for stream in self.streams:
             if stream not in STREAMS:
                 raise TmorError(f"stream is '{stream}'; expected one of {', '.join(STREAMS)}")
