@@ -232,15 +232,22 @@ def test_a_teacher_tells_of_each_clip_and_of_its_mirror_image(data: Path, teache
     clips = Clips.from_triplets([Triplet("", "", track) for track in tracks], fps=15.0)
     other = Clips.from_triplets([Triplet("", "", track.mirrored()) for track in tracks], fps=15.0)
     model = load_model(teacher)
-    found = teacher_embeddings([model], clips, fps=15.0)
+    found = teacher_embeddings([model], clips)
     ids = torch.arange(len(clips))
     for own, rows in ((clips, found[::2]), (other, found[1::2])):
         expected = model.unit(model.encoder(own.plain(ids, frames=12)[:, None]).detach().numpy())
         np.testing.assert_allclose(rows, expected, atol=1e-4)
-    several = teacher_embeddings([model, model, model, model], clips, fps=15.0)
+    several = teacher_embeddings([model, model, model, model], clips)
     torch.testing.assert_close(several, torch.cat([found] * 4, dim=1) / 2)
-    with pytest.raises(TmorError, match="sees 17 joints in 2 channels at 15 fps; to be distilled from, a model must"):
-        teacher_embeddings([model], clips, fps=20.0)
+    # A teacher that learnt from clips of another rate sees the same stretches of time.
+    finer = Clips.from_triplets([Triplet("", "", track) for track in tracks], fps=30.0)
+    rows = teacher_embeddings([model], finer)
+    assert (rows * found).sum(dim=1).min() > 0.97
+    bones = Model(replace(model.spec, stream="bone"))
+    with pytest.raises(
+        TmorError, match="model 'big' sees 17 bones in 2 channels; to be distilled from"
+    ):
+        teacher_embeddings([bones], clips)
 
 
 def test_a_student_learns_what_its_teacher_says_and_knows_what_it_saw(

@@ -240,7 +240,7 @@ def enroll(
             people = read_people(file, estimator=estimator, progress=progress)
         cut = of.cut_example(people, file, start_s=start, end_s=end, person=person)
         count = of.add_example(examples, label, cut)
-        stretch = f"{cut.start_s:.1f}-{cut.start_s + len(cut) / (cut.fps or 30.0):.1f} s of {file.name}"
+        stretch = f"{cut.start_s:.1f}-{cut.end_s:.1f} s of {file.name}"
         out.print(f"{label.strip()}: example {count} is {stretch}, person {cut.id}", markup=False, soft_wrap=True)
     err.print(f"wrote {examples}", markup=False)
 

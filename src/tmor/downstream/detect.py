@@ -185,7 +185,7 @@ def recording_features(model: Model, recording: Recording) -> tuple[np.ndarray, 
             continue
         own, _ = (features, times) if track is recording.track else model.frame_features(track)
         seen = ~np.isnan(track.keypoints).all(axis=(1, 2))
-        share = np.interp(times, np.arange(len(track)) / (track.fps or 30.0), seen)[:, None].astype(np.float32) + 1e-3
+        share = np.interp(times, np.arange(len(track)) / track.rate, seen)[:, None].astype(np.float32) + 1e-3
         total, weights = total + own * share, weights + share
     return total / weights, times
 
@@ -406,7 +406,7 @@ def evaluate_detection(
         "part": "test",
         "folds": len(data.folds),
         "recordings": len(data.recordings),
-        "hours": sum(len(r.track) / (r.track.fps or 30.0) for r in data.recordings) / 3600,
+        "hours": sum(len(r.track) / r.track.rate for r in data.recordings) / 3600,
         "skipped": data.skipped,
         "classes": len(data.class_names),
         "share": share,
@@ -554,7 +554,7 @@ def _segment_measures(data: UntrimmedSet, test: np.ndarray, scores: Sequence[Fra
 
 
 def _duration(recording: Recording) -> float:
-    return recording.duration_s or len(recording.track) / (recording.track.fps or 30.0)
+    return recording.duration_s or len(recording.track) / recording.track.rate
 
 
 def _single(scores: np.ndarray) -> np.ndarray:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from tmor.errors import CheckpointError, TmorError
 from tmor.model.answers import Matching, Prediction, check_labels, judge_by_similarity
 from tmor.model.projection import ProjectionHead
-from tmor.model.segments import Segment, find_segments, windows_of
+from tmor.model.segments import Segment, find_segments, rate_of, windows_of
 from tmor.model.unik import UNIK, UnikShape
 from tmor.posecap.captions import describe
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import prepare, stretch, to_body, to_bones, views_of
-from tmor.skeleton.tracks import Track
+from tmor.skeleton.tracks import UNKNOWN_FPS, Track
 from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import TextTeacher, load_text_teacher
 
@@ -78,8 +78,9 @@ class ModelSpec:
 
     @property
     def longest_frames(self) -> int:
-        """The longest single clip of a track whose rate is unknown: as if at four times the model's rate."""
-        return round(4 * self.longest_s * self.fps)
+        """The longest single clip of a track whose rate is unknown: twice what it would be at
+        :data:`tmor.skeleton.tracks.UNKNOWN_FPS`."""
+        return round(2 * self.longest_s * UNKNOWN_FPS)
 
 
 class Model(nn.Module):
@@ -175,7 +176,7 @@ class Model(nn.Module):
 
         Returns:
             (m, features) float32, one row per 4 frames at the model's rate, and (m,) float64, their times in seconds of
-            the source (as if at twice the model's rate where the track's is unknown).
+            the source (as if at 30 fps where the track's rate is unknown).
 
         Raises:
             TmorError: the track has no visible joint.
@@ -199,7 +200,7 @@ class Model(nn.Module):
                 at = start // stride
                 total[at : at + len(row)] += row * ramp[:, None]
                 weights[at : at + len(row), 0] += ramp
-        step = stride / self.spec.fps if track.fps is not None else stride / (2 * self.spec.fps)
+        step = stride / rate_of(track.fps, self.spec)
         return (total / weights.clamp(min=1e-9))[:count].numpy(), track.start_s + step * np.arange(count)
 
     def alone(self, clips: Tensor) -> Tensor:
@@ -315,7 +316,7 @@ class Model(nn.Module):
 
         (Lengths are those of a spec with ``longest_s`` of 5.) A track no longer than a clip is one segment. A live
         :class:`tmor.serve.stream.Stream` of the same frames ends with the same segments. Where the rate is unknown,
-        frames count as if at twice the model's rate. No segment covers the middle of a window in which nobody is seen.
+        frames count as if at 30 per second. No segment covers the middle of a window in which nobody is seen.
 
         Args:
             labels, none: as in :meth:`classify`.

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tmor.skeleton.tracks import Track
+from tmor.skeleton.tracks import UNKNOWN_FPS, Track
 
 # Hop and smoothing were measured on sample motions strung together, 24 labels: F at IoU 0.5 by examples 68, without
 # smoothing and half overlapping 54. The lead on joined training clips of UTD-MHAD and KARD (docs/experiments.md).
@@ -91,10 +91,10 @@ def windows_of(fps: float | None, spec: Paced) -> Windows:
 
 
 def rate_of(fps: float | None, spec: Paced) -> float:
-    """Frames per second that a track of a rate has when prepared for a model; as if twice the model's where it is
-    unknown."""
+    """Frames per second that a track of a rate has when prepared for a model; an unknown rate stays as it is taken to
+    be."""
     if fps is None:
-        return 2 * spec.fps
+        return UNKNOWN_FPS
     return fps if math.isclose(fps, spec.fps, rel_tol=1e-3) else spec.fps
 
 

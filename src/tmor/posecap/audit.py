@@ -18,7 +18,6 @@ from tmor.posecap.shards import Shards, open_shards
 from tmor.skeleton.layouts import UNIK17
 
 _MOST_EXAMPLES = 20
-_UNKNOWN_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def statistics(path: str | Path) -> dict[str, Any]:
     for _, record in shards.records():
         track = record.track
         unknown += track.fps is None
-        seconds.append(len(track) / (track.fps or _UNKNOWN_FPS))
+        seconds.append(len(track) / track.rate)
         collections[record.collection] += Counter(triplets=1, frames=len(track))
         sources[record.collection].add(record.source)
         visible = ~np.isnan(track.keypoints[..., 0])

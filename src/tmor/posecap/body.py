@@ -15,9 +15,9 @@ import numpy as np
 from tmor.posecap.phrases import Phrase
 from tmor.skeleton.canonical import prepare
 from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.tracks import Track
+from tmor.skeleton.tracks import UNKNOWN_FPS, Track
 
-FPS = 30.0
+FPS = UNKNOWN_FPS
 """The rate at which movements are read; frames of an unknown rate count as if at this one."""
 
 _AT = {joint: i for i, joint in enumerate(UNIK17.joints)}

@@ -15,6 +15,7 @@ from tmor.posecap.captions import mirror_text
 from tmor.posecap.triplets import Triplet
 from tmor.skeleton.augment import augment, crop_positions
 from tmor.skeleton.normalize import prepare, to_body, views_of
+from tmor.skeleton.tracks import UNKNOWN_FPS
 
 _LONGEST_S = 5.0
 
@@ -84,7 +85,7 @@ class Clips:
             points=torch.from_numpy(np.concatenate(arrays)),
             starts=lengths.cumsum(0) - lengths,
             lengths=lengths,
-            longest=torch.where(known, round(_LONGEST_S * fps), round(2 * _LONGEST_S * fps)),
+            longest=torch.where(known, round(_LONGEST_S * fps), round(_LONGEST_S * UNKNOWN_FPS)),
             is_3d=torch.tensor([t.track.dims == 3 for t in triplets]),
             sources=torch.tensor([sources[t.source] for t in triplets]),
             source_names=tuple(sources),

@@ -63,14 +63,11 @@ def teacher_embeddings(
     teachers: Sequence[Model],
     clips: Clips,
     *,
-    fps: float,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Tensor:
     """(2 n, all features) of the middle of each clip as it is, and of its mirror image: the teachers' L2-normalised
-    embeddings side by side, which are L2-normalised again.
-
-    Args:
-        fps: of the clips.
+    embeddings side by side, which are L2-normalised again. A clip is stretched to as many frames as a teacher sees, so
+    teachers may have learnt from clips of other lengths and rates.
 
     Raises:
         TmorError: a teacher's input is another one.
@@ -80,16 +77,16 @@ def teacher_embeddings(
     def counted(at: int) -> Callable[[str, int, int], None]:
         return lambda what, done, _: progress(what, at * len(clips) + done, whole)
 
-    found = [_embeddings(teacher, clips, fps, counted(i)) for i, teacher in enumerate(teachers)]
+    found = [_embeddings(teacher, clips, counted(i)) for i, teacher in enumerate(teachers)]
     return torch.cat(found, dim=1).div(math.sqrt(len(teachers)))
 
 
-def _embeddings(teacher: Model, clips: Clips, fps: float, progress: Callable[[str, int, int], None]) -> Tensor:
+def _embeddings(teacher: Model, clips: Clips, progress: Callable[[str, int, int], None]) -> Tensor:
     spec = teacher.spec
-    if (spec.fps, spec.channels, spec.joints, spec.stream) != (fps, 2, len(UNIK17), "joint"):
+    if (spec.channels, spec.joints, spec.stream) != (2, len(UNIK17), "joint"):
         raise TmorError(
-            f"model '{spec.name}' sees {spec.joints} {spec.stream}s in {spec.channels} channels at {spec.fps:g} fps; "
-            f"to be distilled from, a model must see {len(UNIK17)} joints in 2 channels at {fps:g} fps"
+            f"model '{spec.name}' sees {spec.joints} {spec.stream}s in {spec.channels} channels; "
+            f"to be distilled from, a model must see {len(UNIK17)} joints in 2 channels"
         )
     teacher.eval()
     found = []

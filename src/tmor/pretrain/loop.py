@@ -125,7 +125,7 @@ def _prepare(
     if config.distilled_from:
         teachers = [load_model(name) for name in config.distilled_from]
         spec = replace(spec, training=with_teachers(spec.training, teachers))
-        targets = teacher_embeddings(teachers, clips, fps=config.fps, progress=progress)
+        targets = teacher_embeddings(teachers, clips, progress=progress)
         distillation = Distillation(spec.shape.features, targets).to(ranks.device)
     model = Model(spec).to(ranks.device)
     state = _State(

@@ -168,7 +168,7 @@ def cut_example(
         TmorError: the stretch is empty or no part of it lies within the source, nobody is seen in it, there is no such
             person, or several and none is chosen.
     """
-    spans = [(track.start_s, track.start_s + len(track) / (track.fps or 30.0)) for track in tracks]
+    spans = [(track.start_s, track.end_s) for track in tracks]
     if not tracks:
         raise TmorError(f"{source}: nobody is in it")
     begin, stop = min(start for start, _ in spans), max(end for _, end in spans)
@@ -203,7 +203,7 @@ def frames_between(track: Track, start_s: float, end_s: float) -> Track | None:
     exclusive; None where the person is not seen in them."""
     # Times are often rounded: a frame a hair before its time is in time.
     start, stop = (
-        min(max(math.ceil((s - track.start_s) * (track.fps or 30.0) - 1e-3), 0), len(track)) for s in (start_s, end_s)
+        min(max(math.ceil((s - track.start_s) * track.rate - 1e-3), 0), len(track)) for s in (start_s, end_s)
     )
     if start >= stop or np.isnan(track.keypoints[start:stop]).all():
         return None

@@ -96,7 +96,7 @@ class _Person:
         """(joints, 2) at a time, NaN = unseen; all NaN before and after the person is there."""
         track = self.track
         last = len(track) - 1
-        position = (time_s - track.start_s) * (track.fps or 30.0)
+        position = (time_s - track.start_s) * track.rate
         if not -0.5 < position < last + 1:
             return np.full(track.keypoints.shape[1:], np.nan, np.float32)
         position = min(max(position, 0.0), last)

@@ -143,7 +143,7 @@ def as_json(source: str, results: Sequence[TrackResult]) -> dict[str, Any]:
             {
                 "id": track.id if track.id is not None else str(n),
                 "start_s": round(track.start_s, 3),
-                "end_s": round(track.start_s + len(track) / (track.fps or 30.0), 3),
+                "end_s": round(track.end_s, 3),
                 "label": result.label,
                 "score": round(result.score, 4),
                 "probabilities": {label: round(p, 4) for label, p in result.probabilities.items()},

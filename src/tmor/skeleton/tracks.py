@@ -10,6 +10,9 @@ import numpy as np
 from tmor.errors import TmorError
 from tmor.skeleton.layouts import Layout, convert, find_layout
 
+UNKNOWN_FPS = 30.0
+"""Frames per second as which those of an unknown rate count, wherever seconds are needed all the same."""
+
 
 @dataclass(frozen=True, eq=False)
 class Track:
@@ -121,6 +124,16 @@ class Track:
     def duration_s(self) -> float | None:
         """Frames divided by the rate; None where the rate is unknown."""
         return None if self.fps is None else len(self) / self.fps
+
+    @property
+    def rate(self) -> float:
+        """Frames per second; :data:`UNKNOWN_FPS` where that is not known."""
+        return UNKNOWN_FPS if self.fps is None else self.fps
+
+    @property
+    def end_s(self) -> float:
+        """When the last frame is over, in seconds of the source, by :attr:`rate`."""
+        return self.start_s + len(self) / self.rate
 
     @property
     def missing_share(self) -> float:

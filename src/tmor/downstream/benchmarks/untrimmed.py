@@ -162,7 +162,7 @@ def _join(samples: Sequence[tuple[Track, int]], name: str, overlap_s: float, fps
     segments = []
     for track, label in samples:
         x = np.array(track.to(UNIK17).keypoints)
-        source = track.fps or 30.0
+        source = track.rate
         count = max(2, round(len(x) * fps / source))
         x = x[np.minimum(np.arange(count) * source / fps, len(x) - 1).round().astype(int)]
         if total is None:
