@@ -272,7 +272,7 @@ def test_fine_tuning_learns_and_leaves_its_start_alone(data):
     before = {k: v.clone() for k, v in model.state_dict().items()}
     told = []
     tuned = fine_tune(model, data, data.folds[0], epochs=2, batch=4, progress=lambda *args: told.append(args))
-    assert tuned.spec == replace(TINY, classes=NAMES)
+    assert tuned.spec == replace(TINY, classes=NAMES, clip_frames=64)
     assert not tuned.training
     assert all((v == before[k]).all() for k, v in model.state_dict().items())
     assert any((v != before[k]).any() for k, v in tuned.state_dict().items() if k in before)

@@ -86,6 +86,7 @@ def fine_tune(
     probe: bool = True,
     balanced: bool = False,
     share: float = 1.0,
+    clip_frames: int = 64,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Model:
@@ -100,6 +101,7 @@ def fine_tune(
             that knows nothing (Kumar et al. 2022). An encoder of random weights learns better without.
         balanced: every class is seen equally often.
         share: of each class's training samples that is used (at least one).
+        clip_frames: of the fine-tuned model; twice as many as in pre-training, for quick gestures.
 
     Returns:
         The fine-tuned model, whose ``spec.classes`` are the set's.
@@ -110,7 +112,8 @@ def fine_tune(
     )
     labels = torch.tensor([int(data.labels[i]) for i in chosen for _ in data.samples[i]])
     torch.manual_seed(seed)
-    tuned = Model(replace(model.spec, classes=data.class_names, stream=stream, known=0, adapted=0))
+    spec = replace(model.spec, classes=data.class_names, stream=stream, clip_frames=clip_frames, known=0, adapted=0)
+    tuned = Model(spec)
     # The classes of a model that was fine-tuned before are others, and its whitening does not hold for what comes, nor
     # what it knows of its training's movements or of the place of use.
     fresh = {"class_head.weight", "class_head.bias", "centre", "whitening", "known_texts", "known_motions", "usual"}
@@ -136,7 +139,7 @@ def fine_tune(
             progress("fine-tuning", epoch * batches + done, epochs * batches)
             if len(ids) > 1:
                 never = torch.zeros(len(ids), dtype=torch.bool)
-                x = clips.augmented(ids, never, frames=model.spec.clip_frames, settings=_VARIED, generator=generator)
+                x = clips.augmented(ids, never, frames=clip_frames, settings=_VARIED, generator=generator)
                 x = to_bones(x) if stream == "bone" else x
                 loss = F.cross_entropy(head(tuned.encoder(tuned.alone(x))), labels[ids], label_smoothing=0.1)
                 optimizer.zero_grad(set_to_none=True)
