@@ -29,7 +29,9 @@ PLAIN = Augmentation(
     stretch=0,
     mirror=0,
     noise=0,
+    drift=0,
     lost_joints=0,
+    hidden=0,
 )
 WALK = sample_track("walk")
 
@@ -389,6 +391,37 @@ def test_augmented_clips_are_whole_whatever_is_unseen() -> None:
     x = person().repeat(20, 1, 1, 1)
     x[torch.rand(20, 8, 17, generator=torch.Generator().manual_seed(0)) < 0.3] = torch.nan
     assert varied(x, replace(Augmentation(), lost_joints=1.0)).isfinite().all()
+
+
+def test_hidden_parts_are_out_of_sight_together_throughout_or_for_a_while() -> None:
+    x = torch.nn.functional.pad(person(20)[..., :2], (0, 1)).repeat(400, 1, 1, 1)
+    plain, found = varied(x, PLAIN, is_3d=False), varied(x, replace(PLAIN, hidden=1.0), is_3d=False)
+    # Both legs unseen lie in the body's centre; a single one takes the place of the other. The size changes with them.
+    legs = [AT[f"{side}_{joint}"] for side in ("left", "right") for joint in ("knee", "ankle")]
+    centred = (found[:, :, legs] == found[:, :, [AT["mid_hip"]]]).all(dim=(2, 3))
+    share = centred.float().mean(dim=1)
+    assert 0.05 < (share == 1).float().mean() < 0.2, "two parts of eight, in half of the clips throughout"
+    brief = share[(share > 0) & (share < 1)]
+    assert 0.05 < len(brief) / 400 < 0.2
+    assert 0.15 < brief.min() < 0.4 < brief.max() < 0.75
+    runs = (centred[:, 1:] != centred[:, :-1]).sum(dim=1)
+    assert runs.max() <= 2, "without a break"
+    half = varied(x, replace(PLAIN, hidden=0.5), is_3d=False)
+    for own, low, high in ((found, 0.99, 1.0), (half, 0.4, 0.6)):
+        changed = (own - plain).abs().amax(dim=(1, 2, 3)) > 1e-6
+        assert low <= changed.float().mean() <= high
+    assert torch.equal(varied(x, PLAIN, is_3d=False), plain)
+
+
+def test_drift_is_slow_noise() -> None:
+    x = torch.nn.functional.pad(person(60)[..., :2], (0, 1)).repeat(200, 1, 1, 1)
+    plain = varied(x, PLAIN, is_3d=False)
+    quick, slow = (varied(x, replace(PLAIN, noise=0.1, drift=drift), is_3d=False) - plain for drift in (0.0, 10.0))
+    size, step = [(e.std().item(), (e[:, 1:] - e[:, :-1]).std().item()) for e in (quick, slow)], 0.1 / 3**0.5
+    assert size[0][0] == pytest.approx(step, rel=0.1), "each clip has its own strength, from 0 to 0.1"
+    assert size[0][1] == pytest.approx(2**0.5 * step, rel=0.1)
+    assert 6 * step < size[1][0] < 10 * step
+    assert size[1][1] < 0.4 * size[1][0]
 
 
 @pytest.mark.parametrize("warp", [0.0, 0.8, 1.0])

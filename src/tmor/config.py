@@ -40,8 +40,11 @@ class Augmentation:
         stretch: 2D clips are widened or narrowed by up to this share, as if seen from a little aside.
         mirror: share of clips that are mirrored, left and right changing places (drawn by the caller, who mirrors
             the text).
-        noise: standard deviation of the keypoints' error, in body sizes.
+        noise: standard deviation of the keypoints' error, in body sizes; at most, for each clip has its own.
+        drift: of the error that changes slowly, as an estimator's does; a multiple of ``noise``.
         lost_joints: share of clips in which some joints are unseen.
+        hidden: share of clips in which a part of the body is out of sight, as legs behind a table: throughout, or for a
+            while.
     """
 
     __pydantic_config__ = _STRICT
@@ -54,8 +57,10 @@ class Augmentation:
     roll_deg: Strength = 12.0
     stretch: Share = 0.2
     mirror: Share = 0.5
-    noise: Strength = 0.02
+    noise: Strength = 0.03
+    drift: Strength = 1.5
     lost_joints: Share = 0.3
+    hidden: Share = 0.35
 
 
 @dataclass(frozen=True)

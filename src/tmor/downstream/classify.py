@@ -26,7 +26,7 @@ from tmor.skeleton.normalize import to_bones
 
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 # Mirroring would turn one class into another where a class has a side.
-_VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=0.7)
+_VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=0.7, noise=0.02, drift=0.0, hidden=0.0)
 
 
 def raw_nearest(data: LabelledSet, fold: Fold, *, neighbours: int = 3, frames: int = 20) -> np.ndarray:

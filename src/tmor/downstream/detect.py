@@ -43,7 +43,7 @@ HEADS: tuple[Head, ...] = ("text", "raw", "linear", "tcn", "causal", "finetune",
 
 _TAG_REACH_S = 0.3
 _WINDOW, _STRIDE = 64, 4
-_VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=1.0)
+_VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=1.0, noise=0.02, drift=0.0, hidden=0.0)
 _LAYERS = 5
 _PAST = (16, 32)  # frames of the clips that end with a moment, for decisions without a look ahead
 

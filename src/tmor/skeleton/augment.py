@@ -1,11 +1,12 @@
 """Seeded augmentation of batches of clips: temporal crop and warp, limb lengths, virtual camera, rotation, mirror,
-noise, lost joints."""
+noise, lost joints, parts of the body out of sight."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tmor.config import Augmentation
@@ -15,6 +16,20 @@ from tmor.skeleton.normalize import PARENTS, to_body, view
 _MIRROR = list(UNIK17.mirror)
 # From the mid hip up and then outwards: every joint after the one that carries it.
 _OUTWARDS = [3, 2, 1, 0, *range(5, len(UNIK17))]
+_KNOTS = 6  # of the keypoints' slow error, which is linear in between
+# What may be out of sight together; legs behind a table or below the picture most often.
+_OUT_OF_SIGHT = torch.tensor(
+    [
+        [any(word in joint for word in words) for joint in UNIK17.joints]
+        for words in (
+            *[("knee", "ankle")] * 2,
+            ("ankle",),
+            *[(f"{side}_knee", f"{side}_ankle") for side in ("left", "right")],
+            *[(f"{side}_elbow", f"{side}_wrist") for side in ("left", "right")],
+            ("head", "nose"),
+        )
+    ]
+)
 
 
 def crop_positions(
@@ -90,11 +105,30 @@ def augment(
     clips = rand(1, 1, 1) < settings.lost_joints
     joints = rand(1, x.shape[2], 1) < 0.15
     flat = flat.masked_fill(clips & joints, torch.nan)
+    if settings.hidden:
+        flat = flat.masked_fill(_hidden(batch, x.shape[1], settings.hidden, generator)[share], torch.nan)
     body = to_body(flat)
     if settings.noise:
         strength = settings.noise * rand(1, 1, 1)
-        body = body + strength * torch.randn(batch, *body.shape[1:], generator=generator)[share]
+        error = torch.randn(batch, *body.shape[1:], generator=generator)[share]
+        if settings.drift:
+            slow = torch.randn(batch, body[0, 0].numel(), _KNOTS, generator=generator)[share]
+            slow = F.interpolate(slow, size=x.shape[1], mode="linear", align_corners=True)
+            error = error + settings.drift * slow.transpose(1, 2).reshape(body.shape)
+        body = body + strength * error
     return body
+
+
+def _hidden(batch: int, frames: int, share: float, generator: torch.Generator) -> Tensor:
+    """(batch, frames, 17, 1) bool: in a share of the clips a part of the body, in half of these for a fifth to seven
+    tenths of the frames alone."""
+    part = _OUT_OF_SIGHT[torch.randint(len(_OUT_OF_SIGHT), (batch,), generator=generator)]
+    there, whole, long, late = torch.rand(4, batch, 1, generator=generator)
+    length = (0.2 + 0.5 * long) * frames
+    start = late * (frames - length)
+    at = torch.arange(frames)
+    when = (whole < 0.5) | ((at >= start) & (at < start + length))
+    return ((there < share) & when)[..., None, None] & part[:, None, :, None]
 
 
 def stretch_limbs(x: Tensor, factors: Tensor) -> Tensor:
