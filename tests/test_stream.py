@@ -148,12 +148,13 @@ def test_whatever_the_length(tiny, fps, model_frames):
 def test_answers_are_those_of_their_windows(model):
     track = worn(act(1))
     answers, _ = run(Stream(model, UNIK17, 2, 30.0, ACTIONS), track)
-    x = prepare(track, fps=15.0)
-    spans = [(0, 15), (0, 30), *((s, s + 45) for s in range(0, len(x) - 44, 15))]
+    rate = round(model.spec.fps)
+    x = prepare(track, fps=model.spec.fps)
+    spans = [(0, rate), (0, 2 * rate), *((s, s + 3 * rate) for s in range(0, len(x) - 3 * rate + 1, rate))]
     assert len(answers) >= len(spans) - 1, "the last one may wait for a joint"
     _, judge = model.judge(ACTIONS)
     for answer, (start, stop) in zip(answers, spans, strict=False):
-        assert (answer.start_s, answer.end_s) == (start / 15, stop / 15)
+        assert (answer.start_s, answer.end_s) == (start / rate, stop / rate)
         expected = judge(model.clip_features([x[start:stop]]))[0]
         np.testing.assert_allclose(answer.probabilities, expected, atol=1e-5)
         assert answer.label == ACTIONS[expected.argmax()]

@@ -550,7 +550,7 @@ def test_a_file_gives_the_segments_of_predict(model, stage, tmp_path):
     found = segments(events)
     assert (watcher.pictures, watcher.numbers, watcher.ghosts, source.dropped) == (300, 3, 2, 0)
     assert list(found) == [2, 1, 3] and len(expected) == 3
-    assert len({s.label for s in expected[0]}) == len(ACTIONS), "or the test says little"
+    assert len({s.label for s in expected[0]}) >= len(ACTIONS), "or the test says little"
     for person, theirs in enumerate(expected, start=1):
         ours = found[person]
         assert [s.label for s in ours] == [s.label for s in theirs]
@@ -565,9 +565,9 @@ def test_a_file_gives_the_segments_of_predict(model, stage, tmp_path):
 
 
 def test_answers_come_each_second_and_know_since_when(model, stage):
-    watcher = Watcher(model, Actors(stage), ACTIONS, fps=15.0)
+    watcher = Watcher(model, Actors(stage), ACTIONS, fps=30.0)
     answers = []
-    for frame in pictures([i / 15 for i in range(150)]):
+    for frame in pictures([i / 30 for i in range(300)]):
         answers += [event for event in watcher.push(frame) if event.person == 1]
         assert watcher.people == ((1, 2) if frame.time_s > 4.45 else (1,) if frame.time_s >= 0.5 else ())
     assert len(answers) == 10
