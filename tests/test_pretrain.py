@@ -244,7 +244,8 @@ def test_a_teacher_tells_of_each_clip_and_of_its_mirror_image(data: Path, teache
     rows = teacher_embeddings([model], finer)
     assert (rows * found).sum(dim=1).min() > 0.97
     bones = Model(replace(model.spec, stream="bone"))
-    with pytest.raises(TmorError, match="model 'big' sees 17 bones in 2 channels; to be distilled from"):
+    message = "model 'big' sees 17 bones in 2 channels; to be distilled from, a model must see 17 joints in 2 channels"
+    with pytest.raises(TmorError, match=f"^{message}$"):
         teacher_embeddings([bones], clips)
 
 

@@ -25,8 +25,8 @@ from tmor.pretrain.sampling import epoch_order, step_generator
 from tmor.skeleton.normalize import to_bones
 
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
-# Mirroring would turn one class into another where a class has a side.
-_VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=0.7, noise=0.02, drift=0.0, hidden=0.0)
+VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=0.7, noise=0.02, drift=0.0, hidden=0.0)
+"""How clips of fine-tuning are varied. Mirroring would turn one class into another where a class has a side."""
 
 
 def raw_nearest(data: LabelledSet, fold: Fold, *, neighbours: int = 3, frames: int = 20) -> np.ndarray:
@@ -101,7 +101,7 @@ def fine_tune(
             that knows nothing (Kumar et al. 2022). An encoder of random weights learns better without.
         balanced: every class is seen equally often.
         share: of each class's training samples that is used (at least one).
-        clip_frames: of the fine-tuned model; twice as many as in pre-training, for quick gestures.
+        clip_frames: of the fine-tuned model; quick gestures need as many (docs/experiments.md).
 
     Returns:
         The fine-tuned model, whose ``spec.classes`` are the set's.
@@ -139,7 +139,7 @@ def fine_tune(
             progress("fine-tuning", epoch * batches + done, epochs * batches)
             if len(ids) > 1:
                 never = torch.zeros(len(ids), dtype=torch.bool)
-                x = clips.augmented(ids, never, frames=clip_frames, settings=_VARIED, generator=generator)
+                x = clips.augmented(ids, never, frames=clip_frames, settings=VARIED, generator=generator)
                 x = to_bones(x) if stream == "bone" else x
                 loss = F.cross_entropy(head(tuned.encoder(tuned.alone(x))), labels[ids], label_smoothing=0.1)
                 optimizer.zero_grad(set_to_none=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -16,10 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tmor.config import Augmentation
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet
-from tmor.downstream.classify import check_share, from_scratch
+from tmor.downstream.classify import VARIED, check_share, from_scratch
 from tmor.downstream.metrics.averages import over_seeds
 from tmor.downstream.metrics.events import edit_score, event_map, tag_f_score
 from tmor.downstream.metrics.frames import (
@@ -43,7 +42,7 @@ HEADS: tuple[Head, ...] = ("text", "raw", "linear", "tcn", "causal", "finetune",
 
 _TAG_REACH_S = 0.3
 _WINDOW, _STRIDE = 64, 4
-_VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=1.0, noise=0.02, drift=0.0, hidden=0.0)
+_UNCUT = replace(VARIED, shortest_crop=1.0)  # what happens when must stay in its place
 _LAYERS = 5
 _PAST = (16, 32)  # frames of the clips that end with a moment, for decisions without a look ahead
 
@@ -335,7 +334,7 @@ def train_encoder(
             progress("training the encoder", step, total)
             step += 1
             never = torch.zeros(len(ids), dtype=torch.bool)
-            x = clips.held(ids, never, frames=_WINDOW, settings=_VARIED, generator=generator)
+            x = clips.held(ids, never, frames=_WINDOW, settings=_UNCUT, generator=generator)
             x = to_bones(x) if model.spec.stream == "bone" else x
             logits = head(tuned.encoder.frames(tuned.alone(x)))
             losses = F.binary_cross_entropy_with_logits(logits, y[ids], reduction="none") * known[ids]

@@ -129,7 +129,7 @@ def find_segments(
         rows = iter(judge([clip for clip, is_seen in zip(clips, seen, strict=True) if is_seen]) if any(seen) else ())
         for start, is_seen in zip(part, seen, strict=True):
             joiner.add(start, next(rows) if is_seen else None)
-    return joiner.finish(track.start_s + len(track) / (track.fps or rate))
+    return joiner.finish(track.end_s)
 
 
 class Joiner:

@@ -416,7 +416,7 @@ class _Texts:
         self, source: str, path: Path | None, track: Track, own: Sequence[Caption], label: str | None
     ) -> tuple[Caption, ...]:
         """All texts of a clip; ``own`` are those that the source knows itself."""
-        end_s = None if track.fps is None else track.start_s + len(track) / track.fps
+        end_s = None if track.fps is None else track.end_s
         found = [*texts_of(self._groups, source, track.start_s, end_s), *own]
         captioner = self._captioner
         if captioner is not None and all(caption.kind == "label" for caption in found):

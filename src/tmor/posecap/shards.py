@@ -107,7 +107,7 @@ class Record:
     @property
     def end_s(self) -> float | None:
         """Seconds of the source; None where the rate is unknown."""
-        return None if self.track.fps is None else self.track.start_s + len(self.track) / self.track.fps
+        return None if self.track.fps is None else self.track.end_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -545,7 +545,7 @@ class Shards:
                 )
             scores = np.frombuffer(scores, "<f2").reshape(keypoints.shape[:2])
         track = Track(keypoints, layout, row["fps"], scores=scores, start_s=row["start_s"], id=row["id"])
-        end_s = None if track.fps is None else track.start_s + len(track) / track.fps
+        end_s = None if track.fps is None else track.end_s
         texts = tuple(
             Caption(row["source"], t["text"], track.start_s, end_s, t["kind"], t["origin"]) for t in row["texts"] or ()
         )

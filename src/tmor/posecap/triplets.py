@@ -85,10 +85,9 @@ def read_triplets(
 
 
 def _pieces(packed: PackedSet, i: int, track: Track) -> list[tuple[str, Track, int | None]]:
-    label = None if packed.labels is None else int(packed.labels[i])
+    label, fps = None if packed.labels is None else int(packed.labels[i]), track.rate
     if packed.tags is not None:
         rows = packed.tags[packed.tags[:, 0] == i]
-        fps = track.rate
         pieces: list[tuple[str, Track, int | None]] = []
         covered = np.zeros(len(track), dtype=bool)
         for n, row in enumerate(rows):
@@ -99,7 +98,6 @@ def _pieces(packed: PackedSet, i: int, track: Track) -> list[tuple[str, Track, i
             pieces.append((f"@{n}", track.frames(start, stop), int(row[2]) if len(row) > 2 else label))
         return pieces + _rest(track, covered, fps)
     if packed.segments_s is not None:
-        fps = track.rate
         rows = packed.segments_s[packed.segments_s[:, 0] == i]
         pieces = []
         for n, (_, k, start_s, end_s) in enumerate(rows.tolist()):

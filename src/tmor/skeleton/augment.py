@@ -112,8 +112,8 @@ def augment(
         strength = settings.noise * rand(1, 1, 1)
         error = torch.randn(batch, *body.shape[1:], generator=generator)[share]
         if settings.drift:
-            slow = torch.randn(batch, body.shape[2:].numel(), _KNOTS, generator=generator)
-            slow = F.interpolate(slow, size=x.shape[1], mode="linear", align_corners=True)[share]
+            slow = torch.randn(batch, body.shape[2:].numel(), _KNOTS, generator=generator)[share]
+            slow = F.interpolate(slow, size=x.shape[1], mode="linear", align_corners=True)
             error = error + settings.drift * slow.transpose(1, 2).reshape(body.shape)
         body = body + strength * error
     return body
