@@ -17,6 +17,7 @@ from scipy.io import savemat
 from tmor.model.checkpoint import save_model
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
+from tmor.posecap.captions import describe
 from tmor.skeleton.formats import write_packed, write_tracks
 from tmor.skeleton.layouts import LAYOUTS
 from tmor.skeleton.sample import sample_track
@@ -53,6 +54,35 @@ def test_predict_closed_answers_one_of_the_labels(run, poses):
         2,
         "error: label 'None of these' is what tmor answers by itself where no label fits; leave it out",
     )
+
+
+def test_labels_may_come_with_sentences_of_the_users_own(run, poses, tmp_path):
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps({"Exercise_3": describe("squat")[1:], "exercise 4": [], "exercise 5": describe("clap")}))
+    code, out, _ = run("predict", poses, "--labels", mine, "--closed", "--json")
+    assert code == 0
+    tracks = json.loads(out)["tracks"]
+    assert [track["label"] for track in tracks] == ["Exercise_3", "exercise 5"]
+    assert all(list(track["probabilities"]) == ["Exercise_3", "exercise 4", "exercise 5"] for track in tracks)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "{}: there is no such file"),
+        ("{", "{}: not valid JSON at line 1, column 2: Expecting property name enclosed in double quotes"),
+        ('["wave"]', '{}: is a list; expected {"class name": ["description", ...]}'),
+        ('{"wave": 3}', "{}: class 'wave' has 3; expected a list of descriptions"),
+        ("{}", "no labels were given; expected at least one"),
+        ('{"wave": [], " Wave": []}', "label 'Wave' is given twice"),
+    ],
+)
+def test_files_of_labels_that_are_none_are_the_users_fault(run, poses, tmp_path, content, message):
+    mine = tmp_path / "mine.JSON"
+    if content is not None:
+        mine.write_text(content)
+    code, _, err = run("predict", poses, "--labels", mine)
+    assert (code, err) == (2, "error: " + message.replace("{}:", f"{mine}:"))
 
 
 def test_predict_writes_a_report_and_a_table(run, poses, tmp_path):

@@ -63,6 +63,9 @@ def test_examples_and_words_together(run, poses):
     assert list(first["probabilities"]) == ["wave", "My Squat", "none of these"] and first["label"] == "My Squat"
     assert joined_labels(None, {"a": []}) == ["a"]
     assert joined_labels(["b", "A "], {"a": [], "c": []}) == ["b", "a", "c"]
+    described = joined_labels({"b": ["to be"], "A ": ["to act"]}, {"a": [], "c": []})
+    assert list(described) == ["b", "a", "c"]
+    assert described == {"b": ["to be"], "a": ["to act"], "c": ()}
 
 
 def test_a_stretch_of_one_person(run, poses, tmp_path):

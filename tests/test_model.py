@@ -144,6 +144,45 @@ def test_a_label_lies_between_the_mean_of_its_projected_texts_and_the_projection
     assert np.linalg.norm(found[0]) < 1, "the two do not quite agree"
 
 
+def test_descriptions_of_ones_own_join_ours():
+    model = stirred(TINY)
+    found = model.project_labels(
+        {"Jumping_Jacks": ["hop and stretch"], "flail": ["swing both arms", "flail"], "nod": []}
+    )
+    for row, texts in zip(
+        found, [(*describe("jumping jacks"), "hop and stretch"), ("flail", "swing both arms")], strict=False
+    ):
+        rows = Teacher().encode(texts)
+        with torch.inference_mode():
+            of_mean = model.text_head(torch.from_numpy(unit(rows.mean(axis=0)))[None])[0].numpy()  # pyright: ignore
+        np.testing.assert_allclose(row, (of_mean + unit(model.project_texts(texts).mean(axis=0))) / 2, atol=1e-5)
+    np.testing.assert_allclose(found[2:], model.project_labels(["nod"]), atol=1e-6)
+    own = model.project_labels({"flail": ["swing both arms"]}, descriptions=False)
+    np.testing.assert_array_equal(own, model.project_labels(["flail"], descriptions=False))
+
+
+def test_labels_told_by_descriptions_of_ones_own():
+    model = stirred(TINY).eval()
+    tracks = [sample_track("squat"), sample_track("clap")]
+    plain = model.classify(tracks, ["a ", "b"])
+    assert plain.labels == ("a", "b")
+    described = model.classify(tracks, {"a ": ["a person squats"], "b": ["a person claps"]})
+    assert described.labels == ("a", "b")
+    cosines = (
+        model.project(model.features(tracks))
+        @ model.project_labels({"a": ["a person squats"], "b": ["a person claps"]}).T
+    )
+    expected = model.spec.matching.probabilities(cosines, [False, False], none=False)
+    np.testing.assert_allclose(described.probabilities, expected, atol=1e-6)
+    assert np.abs(described.probabilities - plain.probabilities).max() > 1e-4
+    # What is enrolled is told by its examples, whatever describes it.
+    enrolled = model.enroll({"a": [tracks[0]]})
+    np.testing.assert_array_equal(
+        enrolled.classify(tracks, {"a": ["a person squats"], "b": []}).probabilities,
+        enrolled.classify(tracks, ["a", "b"]).probabilities,
+    )
+
+
 def test_a_label_of_one_text_is_the_projection_of_it():
     model = stirred(TINY)
     found = model.project_labels(["juggle_FIVE_clubs"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tmor.cli.shell import app, choices, err, progress_bar
+from tmor.cli.shell import app, err, progress_bar, read_labels
 from tmor.errors import TmorError
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ def export(
     kind: Annotated[str, typer.Argument(help="onnx.")],
     model: Annotated[str, typer.Argument(help="tmor-small, tmor-base, or a checkpoint file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.")],
-    labels: Annotated[str | None, typer.Option(help="Labels that it shall know without a text teacher.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels that it shall know without a text teacher, as for predict.")
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Smaller and faster, a little less exact.")] = False,
 ) -> None:
     """Turn a model into one ONNX file, normalisation inside, that `predict --onnx` and ONNX Runtime run."""
@@ -31,7 +33,7 @@ def export(
     if output.exists():
         raise TmorError(f"{output}: exists already; choose another name")
     with progress_bar("exporting"):
-        export_onnx(load_model(model), output, labels=None if labels is None else choices("labels", labels), int8=int8)
+        export_onnx(load_model(model), output, labels=read_labels(labels), int8=int8)
     err.print(f"wrote {output}")
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from tmor.errors import TmorError
+
+if TYPE_CHECKING:
+    from tmor.model.answers import Labels
 
 app = typer.Typer(
     name="tmor",
@@ -24,6 +27,13 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 MOST_ROWS = 50
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmor-base, or a checkpoint file.")]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        help='Your labels, separated by commas: "sit down, drink, wave"; or a .json file of labels and sentences that '
+        "describe each."
+    ),
+]
 ClosedOption = Annotated[bool, typer.Option("--closed", help='Always one of the labels, never "none of these".')]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 EstimatorOption = Annotated[
@@ -48,6 +58,17 @@ def progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def read_labels(text: str | None) -> Labels | None:
+    """What ``--labels`` says: labels, or the file that describes them."""
+    if text is None:
+        return None
+    if text.strip().lower().endswith(".json"):
+        from tmor.posecap.texts import read_descriptions
+
+        return read_descriptions(text.strip())
+    return [label.strip() for label in text.split(",")]
 
 
 def plain(text: str) -> str:

@@ -19,6 +19,7 @@ from tmor.cli.shell import (
     ClosedOption,
     EstimatorOption,
     JsonOption,
+    LabelsOption,
     ModelOption,
     ReportOption,
     app,
@@ -26,10 +27,12 @@ from tmor.cli.shell import (
     out,
     plain,
     progress_bar,
+    read_labels,
 )
 from tmor.errors import TmorError
 
 if TYPE_CHECKING:
+    from tmor.model.answers import Labels
     from tmor.model.model import Model
     from tmor.pose.cameras import Source
     from tmor.serve.onnx import OnnxModel
@@ -78,9 +81,7 @@ def demo(
 @app.command(rich_help_panel="Use")
 def predict(
     file: Annotated[Path, typer.Argument(help="A video, a pose file, or a folder of OpenPose files.")],
-    labels: Annotated[
-        str | None, typer.Option(help='Your labels, separated by commas: "sit down, drink, wave".')
-    ] = None,
+    labels: LabelsOption = None,
     model: ModelOption = "tmor-small",
     onnx: Annotated[Path | None, typer.Option(help="Run this exported model instead; needs no PyTorch.")] = None,
     closed: ClosedOption = False,
@@ -167,9 +168,9 @@ def _examples(examples: Path | None, onnx: Path | None) -> dict[str, list[Track]
     return read_examples(examples)
 
 
-def _offered(labels: str | None, enrolled: dict[str, list[Track]]) -> list[str] | None:
+def _offered(labels: str | None, enrolled: dict[str, list[Track]]) -> Labels | None:
     """The labels of a command and those that are enrolled; None where there are neither."""
-    names = None if labels is None else [label.strip() for label in labels.split(",")]
+    names = read_labels(labels)
     if not enrolled:
         return names
     from tmor.serve.examples import joined_labels
@@ -177,9 +178,7 @@ def _offered(labels: str | None, enrolled: dict[str, list[Track]]) -> list[str] 
     return joined_labels(names, enrolled)
 
 
-def _load(
-    model: str, onnx: Path | None, names: list[str] | None, examples: dict[str, list[Track]]
-) -> Model | OnnxModel:
+def _load(model: str, onnx: Path | None, names: Labels | None, examples: dict[str, list[Track]]) -> Model | OnnxModel:
     if onnx is not None:
         from tmor.serve.onnx import load_onnx
 
@@ -277,7 +276,7 @@ def watch(
     source: Annotated[
         str | None, typer.Option("--input", help="Instead, a video file or a stream: rtsp://..., http://...")
     ] = None,
-    labels: Annotated[str | None, typer.Option(help='Your labels, separated by commas: "sit down, drink".')] = None,
+    labels: LabelsOption = None,
     examples: Annotated[Path | None, typer.Option(help="A file of enrolled actions; their labels join yours.")] = None,
     model: ModelOption = "tmor-small",
     estimator: EstimatorOption = "rtmlib",

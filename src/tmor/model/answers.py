@@ -13,6 +13,8 @@ from tmor.errors import TmorError
 NONE = "none of these"
 """The answer that a movement is none of the labels offered."""
 
+Labels = Sequence[str] | Mapping[str, Sequence[str]]
+"""Labels to tell apart; a mapping also says in further texts what the body does, or nothing (an empty list)."""
 
 _PRIOR = 0.1
 """Chosen on validation parts, docs/experiments.md."""
@@ -132,7 +134,7 @@ class Prediction:
         return tuple(self.labels[i] for i in self.probabilities.argmax(axis=1))
 
 
-def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
+def check_labels(labels: Labels) -> tuple[str, ...]:
     """The labels, stripped.
 
     Raises:
@@ -153,3 +155,13 @@ def check_labels(labels: Sequence[str]) -> tuple[str, ...]:
             raise TmorError(f"label '{label}' is given twice")
         seen.add(label.casefold())
     return stripped
+
+
+def described_labels(labels: Labels) -> dict[str, Sequence[str]]:
+    """The labels, stripped, each with the texts that a mapping describes it by.
+
+    Raises:
+        TmorError: as :func:`check_labels`.
+    """
+    names = check_labels(labels)
+    return dict(zip(names, labels.values() if isinstance(labels, Mapping) else [()] * len(names), strict=True))

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmor.errors import CheckpointError, TmorError
-from tmor.model.answers import Matching, Prediction, check_labels, judge_by_similarity
+from tmor.model.answers import Labels, Matching, Prediction, check_labels, described_labels, judge_by_similarity
 from tmor.model.projection import ProjectionHead
 from tmor.model.segments import Segment, find_segments, rate_of, windows_of
 from tmor.model.unik import UNIK, UnikShape
-from tmor.posecap.captions import describe
+from tmor.posecap.captions import by_plain_label, describe
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import prepare, stretch, to_body, to_bones, views_of
 from tmor.skeleton.tracks import UNKNOWN_FPS, Track
@@ -274,8 +274,8 @@ class Model(nn.Module):
         none = self.centre.new_zeros(self.spec.width)
         return torch.cat([none, self.known_centre]) if self.spec.known else none
 
-    def project_labels(self, labels: Sequence[str], *, descriptions: bool = True) -> np.ndarray:
-        """One embedding per label, from all its texts (:func:`tmor.posecap.captions.describe`).
+    def project_labels(self, labels: Labels, *, descriptions: bool = True) -> np.ndarray:
+        """One embedding per label, from all its texts (:func:`tmor.posecap.captions.describe`, and those of a mapping).
 
         What is projected is half the direction of the mean of the projected texts and half the projection of the texts'
         mean: the second is what training saw most, the first holds on better for classes that it did not see.
@@ -285,7 +285,8 @@ class Model(nn.Module):
         """
         if self.text_head is None:
             raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
-        groups = [describe(label) if descriptions else describe(label)[:1] for label in labels]
+        own = by_plain_label(labels) if isinstance(labels, Mapping) else {}
+        groups = [describe(label, own) if descriptions else describe(label)[:1] for label in labels]
         rows = torch.from_numpy(embed_texts(self.teacher, [text for group in groups for text in group]))
         parts = rows.split([len(group) for group in groups])
         with torch.inference_mode():
@@ -294,14 +295,12 @@ class Model(nn.Module):
             mean_of = F.normalize(torch.stack([self.text_head(part).mean(dim=0) for part in parts]), dim=1)
             return self._beside((of_mean + mean_of) / 2, self._recalled(means)).numpy()
 
-    def classify(
-        self, tracks: Sequence[Track], labels: Sequence[str] | None = None, *, none: bool = False
-    ) -> Prediction:
+    def classify(self, tracks: Sequence[Track], labels: Labels | None = None, *, none: bool = False) -> Prediction:
         """Which of the labels each track shows.
 
         Args:
-            labels: told apart by their texts, and by example where they were enrolled. None: the classes that the
-                model was fine-tuned for.
+            labels: told apart by their texts, and by example where they were enrolled. A mapping gives descriptions of
+                your own, which words alone need (docs/predict.md). None: the classes that the model was fine-tuned for.
             none: "none of these" (:data:`tmor.model.answers.NONE`) is an answer, too, the last label. Classes that the
                 model was fine-tuned for know no such answer.
 
@@ -311,7 +310,7 @@ class Model(nn.Module):
         names, judge = self.judge(labels, none=none)
         return Prediction(names, judge(self.features(tracks)))
 
-    def detect(self, track: Track, labels: Sequence[str] | None = None, *, none: bool = False) -> list[Segment]:
+    def detect(self, track: Track, labels: Labels | None = None, *, none: bool = False) -> list[Segment]:
         """What the track shows when: windows of 3 s, 1 s apart, are classified, smoothed and joined.
 
         (Lengths are those of a spec with ``longest_s`` of 5.) A track no longer than a clip is one segment. A live
@@ -337,7 +336,7 @@ class Model(nn.Module):
         return find_segments(track, x, names, lambda clips: judge(self.clip_features(clips)), self.spec, batch=_BATCH)
 
     def judge(
-        self, labels: Sequence[str] | None, *, none: bool = False
+        self, labels: Labels | None, *, none: bool = False
     ) -> tuple[tuple[str, ...], Callable[[np.ndarray], np.ndarray]]:
         """The labels, and a function from (n, features) to (n, labels) float32 probabilities; texts are embedded here,
         once.
@@ -349,11 +348,11 @@ class Model(nn.Module):
             TmorError: the labels are not valid, or the model can't tell them apart.
         """
         if labels is not None:
-            names = check_labels(labels)
-            by_text = [name for name in names if name not in self.examples]
+            described = described_labels(labels)
+            by_text = {name: texts for name, texts in described.items() if name not in self.examples}
             texts = self.project_labels(by_text) if by_text else np.empty((0, 0), np.float32)
             return judge_by_similarity(
-                names,
+                tuple(described),
                 texts,
                 self.examples,
                 project=self.project,

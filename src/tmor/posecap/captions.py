@@ -50,10 +50,18 @@ def describe(label: str, own: Mapping[str, Sequence[str]] | None = None) -> tupl
     phases, one of the purpose with the most telling cue; or five, that say the same more briefly.
 
     Args:
-        own: further descriptions by plain label, which come last.
+        own: further descriptions by plain label (:func:`by_plain_label`), which come last.
     """
     words = plain_label(label)
     return tuple(dict.fromkeys((words, *_descriptions().get(words, ()), *(own or {}).get(words, ()))))
+
+
+def by_plain_label(own: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Descriptions of one's own by plain label; labels that are the same words share theirs."""
+    found: dict[str, tuple[str, ...]] = {}
+    for label, texts in own.items():
+        found[plain_label(label)] = found.get(plain_label(label), ()) + tuple(texts)
+    return found
 
 
 def mirror_text(text: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tmor.errors import FormatError
-from tmor.posecap.captions import describe, plain_label
+from tmor.posecap.captions import by_plain_label, describe
 from tmor.posecap.subtitles import is_subtitles, read_cues
 from tmor.skeleton.formats.files import read_bytes
 
@@ -155,20 +155,21 @@ def read_captions(path: str | Path, *, descriptions: Mapping[str, Sequence[str]]
             message lists those found), or a time can't be one.
     """
     path = Path(path)
+    own = by_plain_label(descriptions or {})
     if not path.is_dir():
-        return list(_read_file(path, path.stem, descriptions or {}))
+        return list(_read_file(path, path.stem, own))
     files = sorted(f for f in path.rglob("*") if f.suffix.lower() in _SUFFIXES and f.is_file())
     if not files:
         raise FormatError(f"{path}: the folder holds no captions; {_EXPECTED}, named {', '.join(_SUFFIXES)}")
     return [
         caption
         for file in files
-        for caption in _read_file(file, file.relative_to(path).with_suffix("").as_posix(), descriptions or {})
+        for caption in _read_file(file, file.relative_to(path).with_suffix("").as_posix(), own)
     ]
 
 
 def read_descriptions(path: str | Path) -> dict[str, tuple[str, ...]]:
-    """Read a JSON file of class descriptions, ``{"class name": ["what the body does", ...]}``, by plain label.
+    """Read a JSON file of class descriptions, ``{"class name": ["what the body does", ...]}``.
 
     Raises:
         FormatError: it is not such a file.
@@ -183,7 +184,7 @@ def read_descriptions(path: str | Path) -> dict[str, tuple[str, ...]]:
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise FormatError(f"{path}: class '{label}' has {texts!r:.60}; expected a list of descriptions")
         cleaned = [" ".join(text.split()) for text in texts]
-        found[plain_label(label)] = found.get(plain_label(label), ()) + tuple(filter(None, cleaned))
+        found[label] = tuple(filter(None, cleaned))
     return found
 
 

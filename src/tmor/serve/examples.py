@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
-from tmor.model.answers import check_labels
+from tmor.model.answers import Labels, check_labels
 from tmor.skeleton.formats import read_tracks
 from tmor.skeleton.formats.files import check_new_file, read_arrays
 from tmor.skeleton.formats.native import unpack, write_tracks
@@ -80,11 +80,14 @@ def write_examples(path: str | Path, examples: Mapping[str, Sequence[Track]]) ->
         raise TmorError(f"{path}: can't be written: {error.strerror}") from error
 
 
-def joined_labels(labels: Sequence[str] | None, examples: Mapping[str, Sequence[Track]]) -> list[str]:
+def joined_labels(labels: Labels | None, examples: Mapping[str, Sequence[Track]]) -> Labels:
     """Labels told apart by words, if there are any, and those of examples; one in both, whatever the case, is spelled
     as the examples spell it, and so told by them."""
     spelled = {label.casefold(): label for label in examples}
-    return [spelled.pop(label.strip().casefold(), label) for label in labels or ()] + list(spelled.values())
+    names = [spelled.pop(label.strip().casefold(), label) for label in labels or ()]
+    if isinstance(labels, Mapping):
+        return dict(zip(names, labels.values(), strict=True)) | dict.fromkeys(spelled.values(), ())
+    return [*names, *spelled.values()]
 
 
 def check_examples(path: str | Path, label: str) -> None:

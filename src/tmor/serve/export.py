@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tmor.errors import TmorError
-from tmor.model.answers import check_labels
+from tmor.model.answers import Labels, described_labels
 from tmor.model.checkpoint import write_whole
 from tmor.model.model import Model, ModelSpec, meet
 from tmor.model.unik import UNIK
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _OPSET = 20  # the first with GELU
 
 
-def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None = None, int8: bool = False) -> None:
+def export_onnx(model: Model, path: str | Path, *, labels: Labels | None = None, int8: bool = False) -> None:
     """Write a model as one ONNX file, for :func:`tmor.serve.onnx.load_onnx` or any other ONNX runtime.
 
     The graph's input ``clips`` is (clips, frames, 17, 2 | 3) float32 as :func:`tmor.skeleton.canonical.prepare` gives
@@ -61,8 +61,8 @@ def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None 
         raise TmorError(f"export needs onnx and onnxscript: pip install onnx onnxscript ({error})") from error
 
     model.check_joints()
-    names = () if labels is None else check_labels(labels)
-    texts = model.project_labels(names) if names else np.zeros((0, model.meeting_width), np.float32)
+    described = {} if labels is None else described_labels(labels)
+    texts = model.project_labels(described) if described else np.zeros((0, model.meeting_width), np.float32)
     model.eval()
     trunk = _trunk(model)
     if int8:
@@ -70,7 +70,7 @@ def export_onnx(model: Model, path: str | Path, *, labels: Sequence[str] | None 
     whole = _composed(model.spec, trunk, _views(model.spec))
     whole.producer_name = "tmor"
     whole.doc_string = f"{model.spec.name}: skeleton clips to features, and to the space of labels or classes."
-    onnx.helper.set_model_props(whole, {KEY: json.dumps(_described(model, names, texts, int8=int8))})
+    onnx.helper.set_model_props(whole, {KEY: json.dumps(_described(model, tuple(described), texts, int8=int8))})
     onnx.checker.check_model(whole)
     write_whole(path, whole.SerializeToString())
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
-from tmor.model.answers import Matching, Prediction, check_labels, judge_by_similarity
+from tmor.model.answers import Labels, Matching, Prediction, check_labels, judge_by_similarity
 from tmor.model.segments import Segment, find_segments, windows_of
 from tmor.posecap.captions import plain_label
 from tmor.skeleton.canonical import prepare
@@ -124,9 +124,7 @@ class OnnxModel:
             raise TmorError(f"model '{self.spec.name}' has no projection heads and can't compare movements with text")
         return self._head("embeddings", features)
 
-    def classify(
-        self, tracks: Sequence[Track], labels: Sequence[str] | None = None, *, none: bool = False
-    ) -> Prediction:
+    def classify(self, tracks: Sequence[Track], labels: Labels | None = None, *, none: bool = False) -> Prediction:
         """Which of the labels each track shows.
 
         Args:
@@ -140,7 +138,7 @@ class OnnxModel:
         names, judge = self.judge(labels, none=none)
         return Prediction(names, judge(self.features(tracks)))
 
-    def detect(self, track: Track, labels: Sequence[str] | None = None, *, none: bool = False) -> list[Segment]:
+    def detect(self, track: Track, labels: Labels | None = None, *, none: bool = False) -> list[Segment]:
         """What the track shows when (:meth:`tmor.model.model.Model.detect`).
 
         Raises:
@@ -155,7 +153,7 @@ class OnnxModel:
         x = prepare(track, fps=self.spec.fps)
         return find_segments(track, x, names, lambda clips: judge(self.clip_features(clips)), self.spec, batch=_BATCH)
 
-    def _names(self, labels: Sequence[str] | None) -> tuple[str, ...]:
+    def _names(self, labels: Labels | None) -> tuple[str, ...]:
         """The labels to tell apart; none where the class head is meant."""
         if labels is None:
             if not (self.spec.classes or self.labels):
@@ -175,7 +173,7 @@ class OnnxModel:
         return names
 
     def judge(
-        self, labels: Sequence[str] | None, *, none: bool = False
+        self, labels: Labels | None, *, none: bool = False
     ) -> tuple[tuple[str, ...], Callable[[np.ndarray], np.ndarray]]:
         """The labels, and a function from (n, features) to (n, labels) float32 probabilities.
 

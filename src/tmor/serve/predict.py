@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmor.errors import TmorError
+from tmor.model.answers import Labels
 from tmor.model.segments import Segment
 from tmor.skeleton.formats import read_tracks
 from tmor.skeleton.formats.files import is_video
@@ -48,7 +49,7 @@ class TrackResult:
 
 
 def predict_tracks(
-    model: Model | OnnxModel, tracks: Sequence[Track], labels: Sequence[str] | None = None, *, none: bool = True
+    model: Model | OnnxModel, tracks: Sequence[Track], labels: Labels | None = None, *, none: bool = True
 ) -> list[TrackResult]:
     """Classify each track and find its segments; tracks in which nobody is seen are left out, counted and logged.
 
@@ -88,7 +89,7 @@ def seen_tracks(tracks: Sequence[Track]) -> list[Track]:
 def predict_file(
     model: Model | OnnxModel,
     path: str | Path,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     *,
     none: bool = True,
     estimator: str = "rtmlib",

@@ -13,12 +13,13 @@ from __future__ import annotations
 import copy
 import math
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from tmor.errors import TmorError
+from tmor.model.answers import Labels
 from tmor.model.model import Model
 from tmor.model.segments import Joiner, Segment, rate_of, windows_of
 from tmor.skeleton.layouts import UNIK17, Layout, convert, find_layout
@@ -91,7 +92,7 @@ class Stream:
         layout: Layout | str,
         dims: int,
         fps: float | None,
-        labels: Sequence[str] | None,
+        labels: Labels | None,
         *,
         none: bool = False,
     ) -> None:
@@ -315,7 +316,7 @@ class StreamGroup:
         layout: Layout | str,
         dims: int,
         fps: float | None,
-        labels: Sequence[str] | None,
+        labels: Labels | None,
         *,
         none: bool = False,
         unseen_s: float = 2.0,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tmor.errors import TmorError
+from tmor.model.answers import Labels
 from tmor.model.model import Model
 from tmor.model.segments import Segment
 from tmor.pose.cameras import Source
@@ -92,7 +93,7 @@ class Watcher:
         self,
         model: Model,
         estimator: PoseEstimator,
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         *,
         none: bool = True,
         fps: float | None = None,
