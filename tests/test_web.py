@@ -507,6 +507,36 @@ def test_labels_1_to_500(start, poses):
     assert ask([markup, "手を振る"]).json()["tracks"][0]["probabilities"].keys() == {markup, "手を振る", NONE}
 
 
+def test_labels_may_come_with_descriptions(start, model, poses):
+    client = start()
+    job = upload(client, poses)
+    wait(client, job)
+    labels = {"Move 1": ["a person squats"], "clap": [], "Move 2": ["a hand is lifted", "it swings"]}
+    tracks = [sample_track("squat"), sample_track("clap")]
+    expected = [track["probabilities"] for track in as_json("", predict_tracks(model, tracks, labels))["tracks"]]
+    assert expected != [t["probabilities"] for t in as_json("", predict_tracks(model, tracks, list(labels)))["tracks"]]
+
+    def ask(labels):
+        return client.post(f"/api/jobs/{job}/predict", json={"labels": labels})
+
+    def form(labels):
+        return client.post("/api/predict", files={"file": poses.read_bytes()}, data={"labels": labels})
+
+    for answer in (ask(labels), form(json.dumps(labels))):
+        assert answer.status_code == 200
+        assert [track["probabilities"] for track in answer.json()["tracks"]] == expected
+    assert refused(ask({"a": ["x"] * 21}), 400) == "label 'a' has 21 descriptions; expected at most 20"
+    long = refused(ask({"a": ["x", "y" * 501]}), 400)
+    assert long == "a description of label 'a' has 501 characters; expected at most 500"
+    assert refused(ask({"a": [" "]}), 400) == "label 'a' has the description ' '; expected words"
+    assert refused(ask({}), 400) == "no labels were given; expected at least one"
+    assert refused(ask({"a": [], " A": []}), 400) == "label 'A' is given twice"
+    assert refused(ask({"a": "x"}), 400).startswith("the request is not as expected: body.labels")
+    wrong = "labels.a: Input should be a valid array; expected labels with lists of texts"
+    assert refused(form('{"a": "x"}'), 400) == wrong
+    assert refused(form("{a"), 400).startswith("labels: Invalid JSON: ")
+
+
 def test_forms_that_are_none(start, poses):
     client = start()
     words = "the form has no file under 'file'; expected a video or pose file"

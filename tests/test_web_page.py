@@ -132,6 +132,20 @@ def test_from_a_file_to_an_answer_on_a_phone(visit, poses):
     assert page.locator("img").count() == 0 and page.title().startswith("tmor")
 
 
+def test_sentences_after_a_colon_describe_a_label(visit, poses):
+    page = visit()
+    upload(page, poses)
+    with page.expect_request("**/predict") as caught:
+        ask(page, "sit, stand up\nMove 1: The hips sink; the knees bend. 1.5 times.\n: odd")
+    said = {"sit": [], "stand up": [], "Move 1": ["The hips sink", "the knees bend", "1.5 times"], ": odd": []}
+    assert caught.value.post_data_json == {"labels": said}
+    assert sorted(page.locator("#bars .name").all_inner_texts()) == sorted([*said, "none of these"])
+    page.fill("#labels", "a\nb: c\nb")
+    with page.expect_request("**/predict") as caught:
+        page.click("#ask")
+    assert caught.value.post_data_json == {"labels": ["a", "b", "b"]}
+
+
 @pytest.mark.slow
 def test_everything_by_keyboard(visit, poses):
     page = visit()

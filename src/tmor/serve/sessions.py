@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tmor.errors import FormatError, TmorError
-from tmor.model.answers import check_labels
+from tmor.model.answers import Labels, check_labels, described_labels
 from tmor.pose import PoseEstimator, find_people
 from tmor.pose.videos import VideoInfo, probe
 from tmor.serve.examples import frames_between, joined_labels, read_examples
@@ -66,6 +66,7 @@ class Limits:
         people, frames: of one file; frames over all of its people.
         waiting: uploads and pose jobs at a time, and questions to the model at a time.
         labels, label_length: of a question.
+        descriptions, description_length: of one label.
         examples, example_s: of one enrolled label, and the longest example in seconds.
         sessions: at a time.
         session_files: that a session holds; the oldest makes room for a new one.
@@ -83,6 +84,8 @@ class Limits:
     waiting: int = 8
     labels: int = 500
     label_length: int = 200
+    descriptions: int = 20
+    description_length: int = 500
     examples: int = 5
     example_s: float = 60.0
     sessions: int = 64
@@ -220,7 +223,7 @@ class Session:
             raise MissingError(f"label '{label}' is not enrolled; enrolled are: {', '.join(self.examples) or 'none'}")
         self.examples = {other: own for other, own in self.examples.items() if other != label}
 
-    def answer(self, model: Model, tracks: Sequence[Track], labels: Sequence[str], limits: Limits) -> list[TrackResult]:
+    def answer(self, model: Model, tracks: Sequence[Track], labels: Labels, limits: Limits) -> list[TrackResult]:
         """What people do, among the labels given and those that are enrolled: the one place where the server asks the
         model (in the thread that runs it: :meth:`Sessions.think`).
 
@@ -228,7 +231,8 @@ class Session:
             labels: none, and nothing is enrolled: the classes of a model that was fine-tuned.
 
         Raises:
-            TmorError: there are no labels or too many, one is empty, given twice or too long; or as
+            TmorError: there are no labels or too many, one is empty, given twice, too long or described at too great
+                length; or as
                 :func:`tmor.serve.predict.predict_tracks`.
         """
         examples = self.examples
@@ -243,15 +247,16 @@ class Session:
             model = enrolled
         return predict_tracks(model, tracks, names)
 
-    def _names(self, labels: Sequence[str], examples: Mapping[str, Sequence[Track]], limits: Limits) -> tuple[str, ...]:
+    def _names(self, labels: Labels, examples: Mapping[str, Sequence[Track]], limits: Limits) -> Labels:
         """The labels given, spelt as they are enrolled, and the enrolled ones that are not among them."""
         if len(labels) > limits.labels:
             raise TmorError(f"{len(labels)} labels are given; expected at most {limits.labels}")
-        names = check_labels(joined_labels(labels, examples))
+        names = described_labels(joined_labels(labels, examples))
         if len(names) > limits.labels:
             raise TmorError(f"{len(names)} labels with the enrolled ones; expected at most {limits.labels}")
-        for name in names:
+        for name, texts in names.items():
             check_label(name, limits)
+            _check_descriptions(name, texts, limits)
         return names
 
 
@@ -474,6 +479,19 @@ def check_label(label: str, limits: Limits) -> str:
     if len(label) > limits.label_length:
         raise TmorError(f"label '{label[:40]}...' has {len(label)} characters; expected at most {limits.label_length}")
     return label
+
+
+def _check_descriptions(label: str, texts: Sequence[str], limits: Limits) -> None:
+    if len(texts) > limits.descriptions:
+        raise TmorError(f"label '{label}' has {len(texts)} descriptions; expected at most {limits.descriptions}")
+    for text in texts:
+        if not text.strip() or text != text.encode(errors="ignore").decode():
+            raise TmorError(f"label '{label}' has the description {text[:40]!r}; expected words")
+        if len(text) > limits.description_length:
+            raise TmorError(
+                f"a description of label '{label}' has {len(text)} characters; expected at most "
+                f"{limits.description_length}"
+            )
 
 
 def moment(job: Job, person: int, start_s: float, end_s: float, limits: Limits) -> Track:

@@ -25,7 +25,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, FiniteFloat
+from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 
 import tmor
 from tmor.errors import TmorError
@@ -66,6 +66,7 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
+    from tmor.model.answers import Labels
     from tmor.model.model import Model
 
 T = TypeVar("T")
@@ -194,9 +195,9 @@ def serve(
 
 
 class Question(BaseModel):
-    """What to tell apart, beside the enrolled labels."""
+    """What to tell apart, beside the enrolled labels; a mapping says in sentences what the body does."""
 
-    labels: list[str]
+    labels: list[str] | dict[str, list[str]]
 
 
 class Marked(BaseModel):
@@ -352,7 +353,8 @@ def _begun_session(request: Request, response: Response) -> Session:
                             "labels": {
                                 "type": "array",
                                 "items": {"type": "string"},
-                                "description": "Labels; a field may hold several, separated by commas.",
+                                "description": "Labels; a field may hold several, separated by commas. Or one field "
+                                'with a JSON object of labels and lists of descriptions: {"wave": ["a hand ..."]}.',
                             },
                             "examples": {"type": "string", "format": "binary", "description": "Enrolled labels."},
                         },
@@ -370,7 +372,7 @@ async def predict(request: Request, sessions: AllSessions) -> Found:
             file, examples = form.get("file"), form.get("examples")
             if not isinstance(file, UploadFile):
                 raise TmorError("the form has no file under 'file'; expected a video or pose file")
-            labels = [part for field in form.getlist("labels") if isinstance(field, str) for part in field.split(",")]
+            labels = _labels([field for field in form.getlist("labels") if isinstance(field, str)])
             await _write(lambda: _copy(file, upload.path))
             enrolled = sessions.examples
             if isinstance(examples, UploadFile):
@@ -392,6 +394,20 @@ async def predict(request: Request, sessions: AllSessions) -> Found:
     asker = Session("", examples=enrolled)
     future = sessions.think(lambda: asker.answer(sessions.model, job.tracks, labels, sessions.limits))
     return Found.model_validate(as_json(job.name, await asyncio.wrap_future(future)))
+
+
+def _labels(fields: list[str]) -> Labels:
+    """The labels of a form."""
+    if len(fields) == 1 and fields[0].lstrip().startswith("{"):
+        try:
+            return TypeAdapter(dict[str, list[str]]).validate_json(fields[0])
+        except ValidationError as error:
+            where = error.errors()[0]
+            at = ".".join(map(str, where["loc"]))
+            raise TmorError(
+                f"labels{'.' * bool(at)}{at}: {where['msg']}; expected labels with lists of texts"
+            ) from None
+    return [part for field in fields for part in field.split(",")]
 
 
 @_router.get("/about")
