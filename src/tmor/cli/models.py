@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tmor.cli.shell import app, err, progress_bar, read_labels
 from tmor.errors import TmorError
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(rich_help_panel="Models")

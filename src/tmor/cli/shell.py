@@ -64,11 +64,12 @@ def read_labels(text: str | None) -> Labels | None:
     """What ``--labels`` says: labels, or the file that describes them."""
     if text is None:
         return None
-    if text.strip().lower().endswith(".json"):
+    path = text.strip()
+    if path.lower().endswith(".json"):
         from tmor.posecap.texts import read_descriptions
 
-        return read_descriptions(text.strip())
-    return [label.strip() for label in text.split(",")]
+        return read_descriptions(path)
+    return text.split(",")
 
 
 def plain(text: str) -> str:

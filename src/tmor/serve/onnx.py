@@ -129,6 +129,7 @@ class OnnxModel:
 
         Args:
             labels: None: the classes that the model was fine-tuned for; where there are none, all of :attr:`labels`.
+                Descriptions had their say when the model was exported; those given here do nothing.
             none: as in :meth:`tmor.model.model.Model.classify`.
 
         Raises:

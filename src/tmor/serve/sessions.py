@@ -232,8 +232,7 @@ class Session:
 
         Raises:
             TmorError: there are no labels or too many, one is empty, given twice, too long or described at too great
-                length; or as
-                :func:`tmor.serve.predict.predict_tracks`.
+                length; or as :func:`tmor.serve.predict.predict_tracks`.
         """
         examples = self.examples
         own_classes = bool(model.spec.classes) and not labels and not examples
@@ -474,18 +473,23 @@ def check_label(label: str, limits: Limits) -> str:
         TmorError: it is empty, too long, or no text.
     """
     (label,) = check_labels([label])
-    if label != label.encode(errors="ignore").decode():
+    if not _is_text(label):
         raise TmorError(f"label {label[:40]!r} holds half a character; expected text")
     if len(label) > limits.label_length:
         raise TmorError(f"label '{label[:40]}...' has {len(label)} characters; expected at most {limits.label_length}")
     return label
 
 
+def _is_text(text: str) -> bool:
+    """Whether it holds no half of a character, which JSON can say and nothing can write."""
+    return text == text.encode(errors="ignore").decode()
+
+
 def _check_descriptions(label: str, texts: Sequence[str], limits: Limits) -> None:
     if len(texts) > limits.descriptions:
         raise TmorError(f"label '{label}' has {len(texts)} descriptions; expected at most {limits.descriptions}")
     for text in texts:
-        if not text.strip() or text != text.encode(errors="ignore").decode():
+        if not text.strip() or not _is_text(text):
             raise TmorError(f"label '{label}' has the description {text[:40]!r}; expected words")
         if len(text) > limits.description_length:
             raise TmorError(

@@ -402,11 +402,9 @@ def _labels(fields: list[str]) -> Labels:
         try:
             return TypeAdapter(dict[str, list[str]]).validate_json(fields[0])
         except ValidationError as error:
-            where = error.errors()[0]
-            at = ".".join(map(str, where["loc"]))
-            raise TmorError(
-                f"labels{'.' * bool(at)}{at}: {where['msg']}; expected labels with lists of texts"
-            ) from None
+            first = error.errors()[0]
+            problem = _problem(("labels", *first["loc"]), first["msg"])
+            raise TmorError(f"{problem}; expected labels with lists of texts") from None
     return [part for field in fields for part in field.split(",")]
 
 
@@ -610,9 +608,13 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return json_error(error.status_code, str(error.detail))
 
 
+def _problem(where: Sequence[int | str], what: str) -> str:
+    return f"{'.'.join(map(str, where))}: {what}"
+
+
 async def _form_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problems = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()[:5])
+    problems = (_problem(p["loc"], p["msg"]) for p in error.errors()[:5])
     return json_error(400, f"the request is not as expected: {'; '.join(problems)}")
 
 
