@@ -137,19 +137,15 @@ def smooth(x: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def _one_sided(x: np.ndarray) -> np.ndarray:
-    """In 2D, the neck and the mid hip where one shoulder or hip hides the other: its own place."""
+    """In 2D, neck and mid hip at the shoulder and hip that are seen more often, where one mostly hides the other: with
+    the mean in some frames, the middle would jump."""
     if x.shape[2] == 2:
         for middle, part in (("neck", "shoulder"), ("mid_hip", "hip")):
             sides = x[:, [_AT[f"left_{part}"], _AT[f"right_{part}"]]]
-            mean = mean_seen(sides, axis=1)
-            # Mixing the one and the mean would make the middle jump.
-            both = ~np.isnan(sides[..., 0]).any(axis=1)
-            if both.mean() < 0.8:
-                seen = (~np.isnan(sides[..., 0])).sum(axis=0)
-                usual = sides[:, int(seen.argmax())] if seen[0] != seen[1] else mean
-                mean = np.where(np.isnan(usual), mean, usual)
-            gone = np.isnan(x[:, _AT[middle], 0]) if both.mean() >= 0.8 else np.ones(len(x), dtype=bool)
-            x[gone, _AT[middle]] = mean[gone]
+            seen = ~np.isnan(sides[..., 0])
+            if seen.all(axis=1).mean() < 0.8 and seen[:, 0].sum() != seen[:, 1].sum():
+                usual = sides[:, int(seen.sum(axis=0).argmax())]
+                x[:, _AT[middle]] = np.where(np.isnan(usual), x[:, _AT[middle]], usual)
     return x
 
 

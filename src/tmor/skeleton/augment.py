@@ -16,13 +16,15 @@ from tmor.skeleton.normalize import PARENTS, to_body, view
 _MIRROR = list(UNIK17.mirror)
 # From the mid hip up and then outwards: every joint after the one that carries it.
 _OUTWARDS = [3, 2, 1, 0, *range(5, len(UNIK17))]
+_MIDDLE = [UNIK17.joints.index(joint) for joint in ("neck", "mid_hip")]  # seen where either side of them is
 _KNOTS = 6  # of the keypoints' slow error, which is linear in between
-# What may be out of sight together; legs behind a table or below the picture most often.
+# What may be out of sight together; legs, or all below the arms, behind a table or below the picture most often.
 _OUT_OF_SIGHT = torch.tensor(
     [
         [any(word in joint for word in words) for joint in UNIK17.joints]
         for words in (
             *[("knee", "ankle")] * 2,
+            *[("chest", "hip", "knee", "ankle")] * 2,
             ("ankle",),
             *[(f"{side}_knee", f"{side}_ankle") for side in ("left", "right")],
             *[(f"{side}_elbow", f"{side}_wrist") for side in ("left", "right")],
@@ -104,6 +106,7 @@ def augment(
     flat = torch.stack((flat[..., 0] * cos - flat[..., 1] * sin, flat[..., 0] * sin + flat[..., 1] * cos), dim=-1)
     clips = rand(1, 1, 1) < settings.lost_joints
     joints = rand(1, x.shape[2], 1) < 0.15
+    joints[:, :, _MIDDLE] = False
     flat = flat.masked_fill(clips & joints, torch.nan)
     if settings.hidden:
         flat = flat.masked_fill(_hidden(batch, x.shape[1], settings.hidden, generator)[share], torch.nan)

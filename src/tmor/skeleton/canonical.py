@@ -23,8 +23,9 @@ def prepare(track: Track, *, fps: float) -> np.ndarray:
     """Canonical joints at the model's rate.
 
     Layouts differ in where they put neck, chest and mid hip, so these (and the nose) are always taken from shoulders,
-    hips and head where those are seen: every source then looks alike. Gaps of up to half a second (8 frames where the
-    rate is unknown) are interpolated.
+    hips and head where those are seen: every source then looks alike. Of a person seen from the side, one of whose
+    shoulders or hips is hidden, the other one stands for both. Gaps of up to half a second (8 frames where the rate is
+    unknown) are interpolated.
 
     Args:
         track: any layout with shoulders and hips.
@@ -43,21 +44,24 @@ def prepare(track: Track, *, fps: float) -> np.ndarray:
         raise TmorError(f"{who} has no visible joint in any of its {len(track)} frames")
     if track.dims == 2:
         x[..., 1] *= -1
-    for joint, parts in (
-        (_NECK, _SHOULDERS),
-        (_MID_HIP, _HIPS),
-        (_CHEST, _SHOULDERS + _HIPS),
-        (_NOSE, [_HEAD, _NECK]),
-    ):
-        mean = x[:, parts].mean(axis=1)
-        seen = ~np.isnan(mean[:, 0])
-        x[seen, joint] = mean[seen]
     longest = _LONGEST_GAP_FRAMES if track.fps is None else max(1, round(_LONGEST_GAP_S * track.fps))
     _bridge_gaps(x, longest)
+    for joint, pair in ((_NECK, _SHOULDERS), (_MID_HIP, _HIPS)):
+        sides = x[:, pair]
+        _put_between(x, joint, np.where(np.isnan(sides), sides[:, ::-1], sides))
+    for joint, pair in ((_CHEST, [_NECK, _MID_HIP]), (_NOSE, [_HEAD, _NECK])):
+        _put_between(x, joint, x[:, pair])
     if track.fps is None or math.isclose(track.fps, fps, rel_tol=1e-3):
         return x
     count = max(1, round(len(x) * fps / track.fps))
     return sample_at(x, np.minimum(np.arange(count) * (track.fps / fps), len(x) - 1))
+
+
+def _put_between(x: np.ndarray, joint: int, ends: np.ndarray) -> None:
+    """Put a joint half-way between two, in place, where both of these (frames, 2, dims) are seen."""
+    mean = ends.mean(axis=1)
+    seen = ~np.isnan(mean[:, 0])
+    x[seen, joint] = mean[seen]
 
 
 def _bridge_gaps(x: np.ndarray, longest: int) -> None:
