@@ -104,7 +104,8 @@ def to_body(x: Tensor) -> Tensor:
     centre = torch.where(hip.isnan(), centre, hip)
     x = x - centre
     size = _root_mean_square(x)
-    x = torch.cat((x[..., :_MID_HIP, :], centre - centre, x[..., _MID_HIP + 1 :, :]), dim=-2)
+    here = centre - centre  # NaN where nobody is seen
+    x = torch.cat((x[..., :_MID_HIP, :], here, x[..., _MID_HIP + 1 :, :]), dim=-2)
     usual = _mean_over_frames(x - x[..., PARENTS, :]).nan_to_num()
     for _ in range(_BONES_TO_WRIST):
         x = torch.where(x.isnan(), x[..., PARENTS, :] + usual, x)
