@@ -52,7 +52,7 @@ class Body:
 
     @classmethod
     def of(cls, track: Track) -> Body:
-        x = smooth(_one_sided(prepare(track, fps=FPS).astype(np.float64)), _BLUR_S)
+        x = smooth(prepare(track, fps=FPS).astype(np.float64), _BLUR_S)
         x = x / _height(x)
         across = (x[:, [_AT["left_shoulder"], _AT["left_hip"]]] - x[:, [_AT["right_shoulder"], _AT["right_hip"]]]) / 2
         across = smooth(mean_seen(across, axis=1), 0.25)
@@ -134,19 +134,6 @@ def smooth(x: np.ndarray, seconds: float) -> np.ndarray:
     total = gaussian_filter1d(np.where(seen, x, 0.0), seconds * FPS, axis=0, mode="nearest")
     weight = gaussian_filter1d(seen.astype(float), seconds * FPS, axis=0, mode="nearest")
     return np.where(seen, total / np.maximum(weight, 1e-9), np.nan)
-
-
-def _one_sided(x: np.ndarray) -> np.ndarray:
-    """In 2D, neck and mid hip at the shoulder and hip that are seen more often, where one mostly hides the other: with
-    the mean in some frames, the middle would jump."""
-    if x.shape[2] == 2:
-        for middle, part in (("neck", "shoulder"), ("mid_hip", "hip")):
-            sides = x[:, [_AT[f"left_{part}"], _AT[f"right_{part}"]]]
-            seen = ~np.isnan(sides[..., 0])
-            if seen.all(axis=1).mean() < 0.8 and seen[:, 0].sum() != seen[:, 1].sum():
-                usual = sides[:, int(seen.sum(axis=0).argmax())]
-                x[:, _AT[middle]] = np.where(np.isnan(usual), x[:, _AT[middle]], usual)
-    return x
 
 
 def _bridged(x: np.ndarray) -> np.ndarray:
