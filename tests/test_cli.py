@@ -182,6 +182,15 @@ def test_fine_tuned_models_predict_without_labels(run, packed, poses, tmp_path):
     assert set(json.loads(out)["tracks"][0]["probabilities"]) == {"squat", "clap", "kick"}
 
 
+@pytest.mark.parametrize("command", ["finetune", "evaluate"])
+def test_fine_tuning_where_there_is_no_card_is_an_error(command, run, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, out, err = run(command, packed, "-o", tmp_path / "new", "--part", "is_train", "--device", "cuda")
+    assert (code, out) == (2, "")
+    assert " ".join(err.split()) == "error: device is 'cuda'; PyTorch sees no CUDA device on this machine"
+    assert not (tmp_path / "new").exists()
+
+
 def test_benchmarks_and_their_protocols_are_listed(run, monkeypatch):
     monkeypatch.setattr("tmor.cli.out.width", 300)
     code, out, _ = run("prepare", "--list")

@@ -3,7 +3,9 @@
 import math
 import warnings
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,6 +215,22 @@ def test_an_encoder_and_a_head_train_together_and_leave_their_start_alone(spec, 
     with torch.inference_mode():
         features, times = tuned.frame_features(recordings()[0].track)
         assert head(torch.from_numpy(features)[None]).shape == (1, len(times), 1)
+
+
+def test_an_encoder_and_a_head_train_where_they_are_told():
+    # What stayed behind on the processor could not be combined with tensors that have no data.
+    told = []
+    nowhere = SimpleNamespace(device="meta", autocast=nullcontext)
+    with pytest.raises(NotImplementedError, match=r"^Cannot copy out of meta tensor"):
+        train_encoder(
+            Model(TINY),
+            recordings(),
+            1,
+            epochs=1,
+            compute=nowhere,  # pyright: ignore[reportArgumentType]
+            progress=lambda *args: told.append(args),
+        )
+    assert [done for _, done, _ in told] == list(range(told[0][2]))
 
 
 @pytest.mark.parametrize("epochs", [1, 5, 10])

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -32,6 +33,7 @@ from tmor.downstream.retrieve import retrieve
 from tmor.downstream.tables import markdown_tables, result_rows
 from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import FormatError, TmorError
+from tmor.model.compute import Compute
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
 from tmor.posecap.triplets import Triplet
@@ -282,6 +284,44 @@ def test_fine_tuning_learns_and_leaves_its_start_alone(data):
             fine_tune(model, data, data.folds[0], share=share)
 
 
+def test_fine_tuning_computes_where_and_how_precisely_it_is_told(data):
+    def weights(precision):
+        tuned = fine_tune(Model(TINY), data, data.folds[0], epochs=1, batch=4, compute=Compute(precision=precision))
+        assert {tensor.dtype for tensor in tuned.parameters()} == {torch.float32}
+        return torch.cat([p.detach().flatten() for p in tuned.parameters()])
+
+    torch.manual_seed(0)
+    single = weights("fp32")
+    torch.manual_seed(0)
+    half = weights("bf16")
+    assert not torch.equal(single, half)
+    assert (single - half).norm() < 0.1 * single.norm()
+    # What stayed behind on the processor could not be combined with tensors that have no data.
+    told = []
+    nowhere = SimpleNamespace(device="meta", autocast=nullcontext)
+    with pytest.raises(NotImplementedError, match=r"^Cannot copy out of meta tensor"):
+        fine_tune(
+            Model(TINY),
+            data,
+            data.folds[0],
+            epochs=2,
+            batch=4,
+            compute=nowhere,  # pyright: ignore[reportArgumentType]
+            progress=lambda *args: told.append(args),
+        )
+    assert told == [("fine-tuning", n, 6) for n in range(6)]
+
+
+def test_a_device_or_precision_that_is_not_there_is_an_error(monkeypatch):
+    with pytest.raises(TmorError, match=r"^device is 'tpu'; expected cpu or cuda$"):
+        Compute("tpu")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TmorError, match=r"^precision is 'fp64'; expected fp32 or bf16$"):
+        Compute(precision="fp64")  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TmorError, match=r"^device is 'cuda'; PyTorch sees no CUDA device on this machine$"):
+        Compute("cuda")
+
+
 def test_fine_tuning_repeats_under_its_seed(data):
     def weights(seed):
         torch.rand(3)  # what others drew before must not matter
@@ -402,7 +442,7 @@ def test_two_streams_are_measured_apart_and_fused(data):
     found = evaluate(Model(TINY), data, modes=("finetune", "scratch"), recipe=recipe)
     for mode in ("finetune", "scratch"):
         measures = {f"{stream} {m}".strip() for stream in ("joint", "bone", "") for m in ("top1", "mean_class")}
-        assert set(found.result[mode]) == measures | {"epochs", "share"}
+        assert set(found.result[mode]) == measures | {"epochs", "precision", "share"}
         truth, answer = found.answers[mode]
         assert found.result[mode]["top1"] == {"mean": pytest.approx(100 * accuracy(truth, answer)), "std": None}
     (title, *_), *_ = [row[1:] for row in result_rows([found.result]) if row[3].startswith("joint, ")]
@@ -453,6 +493,7 @@ def test_means_are_over_folds_and_seeds_and_the_spread_is_that_of_the_seeds(by_h
         measure = {"mean": pytest.approx(np.mean(means)), "std": pytest.approx(abs(means[1] - means[0]) / 2**0.5)}
         assert found.result["finetune"][f"{stream} top1".strip()] == measure
     assert found.result["finetune"]["epochs"] == 30
+    assert found.result["finetune"]["precision"] == "fp32"
     # The answers are those of the first seed, all folds one after the other, fused.
     truth, answer = found.answers["finetune"]
     assert (truth.tolist(), answer.tolist()) == ([0, 1, 0, 1], [0, 1, 1, 0])
@@ -477,7 +518,7 @@ def test_a_share_of_the_labels_is_all_that_the_linear_probe_sees(data, monkeypat
 def test_one_seed_has_no_spread(by_hand):
     found = evaluate(Model(TINY), by_hand, modes=("scratch",), recipe=Recipe(seeds=(1,))).result["scratch"]
     assert found["top1"] == found["mean_class"] == {"mean": 100, "std": None}
-    assert set(found) == {"top1", "mean_class", "epochs", "share"}
+    assert set(found) == {"top1", "mean_class", "epochs", "precision", "share"}
 
 
 def test_what_has_no_chance_in_it_does_not_repeat_over_seeds(data, monkeypatch):

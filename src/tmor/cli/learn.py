@@ -35,10 +35,23 @@ if TYPE_CHECKING:
 
 
 class Device(StrEnum):
-    """What pre-training computes on."""
+    """What training computes on."""
 
     cpu = "cpu"
     cuda = "cuda"
+
+
+class Precision(StrEnum):
+    """Of the encoder's products in training."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+DeviceOption = Annotated[Device, typer.Option(help="Where an encoder is fine-tuned.")]
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="Of fine-tuning: bf16 takes half the time on processors and cards that have it.")
+]
 
 
 class Part(StrEnum):
@@ -112,6 +125,8 @@ def finetune(
     epochs: Annotated[int, typer.Option(min=1)] = 30,
     share: Annotated[float, typer.Option(help="Share of the training labels that is used.")] = 1.0,
     balanced: Annotated[bool, typer.Option("--balanced", help="Show every class equally often.")] = False,
+    device: DeviceOption = Device.cpu,
+    precision: PrecisionOption = Precision.fp32,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -122,9 +137,11 @@ def finetune(
     from tmor.downstream.classify import class_probabilities, fine_tune
     from tmor.downstream.metrics.classification import accuracy
     from tmor.model.checkpoint import load_model, save_model
+    from tmor.model.compute import Compute
 
     if output.exists():
         raise TmorError(f"{output}: exists already; choose another name")
+    compute = Compute(device.value, precision.value)
     labelled = labelled_set(data, protocol, part)
     fold = labelled.folds[0]
     with progress_bar("fine-tuning") as progress:
@@ -135,6 +152,7 @@ def finetune(
             epochs=epochs,
             share=share,
             balanced=balanced,
+            compute=compute,
             seed=seed,
             progress=progress,
         )
@@ -181,6 +199,8 @@ def evaluate(
     ] = 1.0,
     balanced: Annotated[bool, typer.Option("--balanced", help="Show every class equally often.")] = False,
     streams: Annotated[str, typer.Option(help="Of finetune and scratch: joint, bone, or both for fusion.")] = "joint",
+    device: DeviceOption = Device.cpu,
+    precision: PrecisionOption = Precision.fp32,
     seeds: Annotated[int, typer.Option(help="Repeat with seeds 0, 1, ...: mean and spread.", min=1)] = 1,
     segments: Annotated[Path | None, typer.Option(help="Write what detect's last head found as JSON here.")] = None,
     submission: Annotated[Path | None, typer.Option(help="And as a submission file of Charades here.")] = None,
@@ -197,6 +217,7 @@ def evaluate(
     from tmor.downstream.tables import as_json as to_json
     from tmor.downstream.tables import result_rows
     from tmor.model.checkpoint import load_model
+    from tmor.model.compute import Compute
 
     if validation and {"detect", "retrieve"} & set(mode):
         raise TmorError("--validation is for modes of classification; detect and retrieve would read the test part")
@@ -213,6 +234,7 @@ def evaluate(
         share=share,
         balanced=balanced,
         streams=tuple(choices("streams", streams)),  # pyright: ignore (checked by Recipe)
+        compute=Compute(device.value, precision.value),
     )
     loaded = load_model(model)
     if (segments is not None or submission is not None) and len(data) > 1:
@@ -235,6 +257,7 @@ def evaluate(
                     seeds=recipe.seeds,
                     share=share,
                     epochs=epochs,
+                    compute=recipe.compute,
                     progress=progress,
                 )
                 results.append(detected.result)

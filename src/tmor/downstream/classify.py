@@ -18,6 +18,7 @@ from tmor.config import Augmentation
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.errors import TmorError
+from tmor.model.compute import PROCESSOR, Compute
 from tmor.model.model import Model
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
@@ -87,6 +88,7 @@ def fine_tune(
     balanced: bool = False,
     share: float = 1.0,
     clip_frames: int = 64,
+    compute: Compute = PROCESSOR,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Model:
@@ -102,9 +104,10 @@ def fine_tune(
         balanced: every class is seen equally often.
         share: of each class's training samples that is used (at least one).
         clip_frames: of the fine-tuned model; quick gestures need as many (docs/experiments.md).
+        compute: where and how precisely it is trained.
 
     Returns:
-        The fine-tuned model, whose ``spec.classes`` are the set's.
+        The fine-tuned model, on the processor; its ``spec.classes`` are the set's.
     """
     chosen = share_of(data.labels, fold.train, share, seed)
     clips = Clips.from_triplets(
@@ -124,6 +127,7 @@ def fine_tune(
     assert head is not None
     if probe:
         _start_as_probe(head, model, tuned.features([track for i in chosen for track in data.samples[i]]), labels)
+    tuned.to(compute.device)
     optimizer = torch.optim.AdamW(_rates(tuned, learning_rate, layer_decay), weight_decay=0.05)
     batches = math.ceil(len(clips) / batch)
     warmup = min(batches, 20)
@@ -141,12 +145,15 @@ def fine_tune(
                 never = torch.zeros(len(ids), dtype=torch.bool)
                 x = clips.augmented(ids, never, frames=clip_frames, settings=VARIED, generator=generator)
                 x = to_bones(x) if stream == "bone" else x
-                loss = F.cross_entropy(head(tuned.encoder(tuned.alone(x))), labels[ids], label_smoothing=0.1)
+                with compute.autocast():
+                    features = tuned.encoder(tuned.alone(x).to(compute.device))
+                answers = head(features.float())
+                loss = F.cross_entropy(answers, labels[ids].to(compute.device), label_smoothing=0.1)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
             schedule.step()
-    return tuned.eval()
+    return tuned.cpu().eval()
 
 
 def _start_as_probe(head: torch.nn.Linear, model: Model, features: np.ndarray, labels: torch.Tensor) -> None:

@@ -29,6 +29,7 @@ from tmor.downstream.metrics.frames import (
     frame_truth,
 )
 from tmor.errors import TmorError
+from tmor.model.compute import PROCESSOR, Compute
 from tmor.model.frame_head import FrameHead
 from tmor.model.model import Model
 from tmor.model.segments import rate_of
@@ -290,6 +291,7 @@ def train_encoder(
     epochs: int = 15,
     batch: int = 16,
     learning_rate: float = 2e-3,
+    compute: Compute = PROCESSOR,
     seed: int = 0,
     progress: Progress = lambda what, done, total: None,
 ) -> tuple[Model, FrameHead]:
@@ -297,6 +299,10 @@ def train_encoder(
 
     Args:
         model: where to start from; it is left as it is.
+        compute: where and how precisely they are trained.
+
+    Returns:
+        Both, on the processor.
     """
     torch.manual_seed(seed)
     tuned = Model(model.spec)
@@ -319,6 +325,8 @@ def train_encoder(
     y = torch.from_numpy(np.stack(targets)).float()
     # What a shorter last window lacks is not stretched, but held.
     known = (torch.arange(0, _WINDOW, _STRIDE) < clips.lengths[:, None]).float()[..., None]
+    tuned.to(compute.device)
+    head.to(compute.device)
     optimizer = torch.optim.AdamW(
         [*tuned.encoder.parameters(), *head.parameters()], lr=learning_rate, weight_decay=0.05
     )
@@ -336,14 +344,16 @@ def train_encoder(
             never = torch.zeros(len(ids), dtype=torch.bool)
             x = clips.held(ids, never, frames=_WINDOW, settings=_UNCUT, generator=generator)
             x = to_bones(x) if model.spec.stream == "bone" else x
-            logits = head(tuned.encoder.frames(tuned.alone(x)))
-            losses = F.binary_cross_entropy_with_logits(logits, y[ids], reduction="none") * known[ids]
-            loss = losses.sum() / (known[ids].sum() * classes).clamp(min=1)
+            truth, seen = y[ids].to(compute.device), known[ids].to(compute.device)
+            with compute.autocast():
+                features = tuned.encoder.frames(tuned.alone(x).to(compute.device))
+            losses = F.binary_cross_entropy_with_logits(head(features.float()), truth, reduction="none") * seen
+            loss = losses.sum() / (seen.sum() * classes).clamp(min=1)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-    return tuned.eval(), head.eval()
+    return tuned.cpu().eval(), head.cpu().eval()
 
 
 def evaluate_detection(
@@ -354,6 +364,7 @@ def evaluate_detection(
     seeds: Sequence[int] = (0,),
     share: float = 1.0,
     epochs: int = 15,
+    compute: Compute = PROCESSOR,
     progress: Progress = lambda what, done, total: None,
 ) -> Detection:
     """Train heads on the training recordings of each fold and measure them on its test recordings.
@@ -363,7 +374,7 @@ def evaluate_detection(
             convolutions) on the frozen encoder; raw: tcn on coordinates; causal: linear, on features of what has just
             been; finetune trains encoder and linear head together, scratch the same from random weights.
         share: of the training recordings that is used (at least one).
-        epochs: of finetune and scratch.
+        epochs, compute: of finetune and scratch.
 
     Returns:
         In ``result``: model, benchmark, protocol, sizes, seeds, date, and under ``detect`` per head the measures
@@ -389,7 +400,7 @@ def evaluate_detection(
     for head in heads:
         rows, scores = [], {}
         for seed in seeds:
-            run = _Run(model, data, head, seed, share, epochs, frozen, progress)
+            run = _Run(model, data, head, seed, share, epochs, compute, frozen, progress)
             found_by_fold = [run.fold(fold) for fold in data.folds]
             rows.append([measures for measures, _ in found_by_fold])
             for _, own in found_by_fold:
@@ -426,6 +437,7 @@ class _Run:
     seed: int
     share: float
     epochs: int
+    compute: Compute
     frozen: dict[Callable[[Model, Recording], Rows], list[Rows]]
     progress: Progress
 
@@ -482,6 +494,7 @@ class _Run:
             [data.recordings[i] for i in train],
             k,
             epochs=self.epochs,
+            compute=self.compute,
             seed=self.seed,
             progress=self.progress,
         )

@@ -27,6 +27,7 @@ from tmor.downstream.metrics.averages import over_seeds
 from tmor.downstream.metrics.classification import accuracy, mean_class_accuracy
 from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import TmorError
+from tmor.model.compute import PROCESSOR, Compute
 from tmor.model.model import Model
 
 Mode = Literal["zero-shot", "few-shot", "linear", "adapted", "finetune", "scratch", "raw"]
@@ -45,8 +46,8 @@ class Recipe:
         descriptions: zero-shot with our written descriptions beside the class names.
         shots: examples per class of few-shot.
         unlabelled: samples of the training part that adapted sees, without their labels (all, where there are fewer).
-        epochs, share, balanced: of finetune and scratch (:func:`tmor.downstream.classify.fine_tune`); the share of
-            linear, too.
+        epochs, share, balanced, compute: of finetune and scratch (:func:`tmor.downstream.classify.fine_tune`); the
+            share of linear, too.
         streams: of finetune and scratch; two are fused.
     """
 
@@ -59,6 +60,7 @@ class Recipe:
     share: float = 1.0
     balanced: bool = False
     streams: tuple[Literal["joint", "bone"], ...] = ("joint",)
+    compute: Compute = PROCESSOR
 
     def __post_init__(self) -> None:
         check_share(self.share)
@@ -187,8 +189,9 @@ class _Run:
             if mode == "raw" or (mode == "linear" and recipe.share == 1):  # no chance in these
                 break
         assert first is not None
-        about: dict[str, Any] = {"share": recipe.share} if mode in ("linear", "finetune", "scratch") else {}
-        about |= {"epochs": recipe.epochs} if mode in ("finetune", "scratch") else {}
+        learns = mode in ("finetune", "scratch")
+        about: dict[str, Any] = {"share": recipe.share} if learns or mode == "linear" else {}
+        about |= {"epochs": recipe.epochs, "precision": recipe.compute.precision} if learns else {}
         about |= {"unlabelled": recipe.unlabelled} if mode == "adapted" else {}
         return {**_summary(rows), **about}, (truth, first)
 
@@ -219,6 +222,7 @@ class _Run:
                 probe=mode == "finetune",
                 balanced=recipe.balanced,
                 share=recipe.share,
+                compute=recipe.compute,
                 seed=seed,
                 progress=self.progress,
             )
