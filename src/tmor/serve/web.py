@@ -25,12 +25,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 import tmor
 from tmor.errors import TmorError
 from tmor.pose import PoseEstimator, load_estimator
 from tmor.serve.examples import write_examples
+from tmor.serve.messages import Found, JobState, Marked, Question, SessionState
 from tmor.serve.predict import as_json
 from tmor.serve.report import ReportClip, clip_data, layout_data
 from tmor.serve.segment_files import segments_text
@@ -191,104 +192,6 @@ def serve(
         uvicorn.Server(settings).run(sockets=[listening])
 
 
-# ---- What goes over the wire, for the description of the API
-
-
-class Question(BaseModel):
-    """What to tell apart, beside the enrolled labels; a mapping says in sentences what the body does."""
-
-    labels: list[str] | dict[str, list[str]]
-
-
-class Marked(BaseModel):
-    """A moment that is an example of a label, in seconds of the source."""
-
-    label: str
-    person: int
-    start_s: FiniteFloat
-    end_s: FiniteFloat
-
-
-class JobState(BaseModel):
-    """Where a file stands."""
-
-    id: str
-    name: str
-    state: Literal["waiting", "working", "done", "failed"]
-    done_s: float
-    duration_s: float | None
-    error: str | None
-    people: int
-
-
-class Example(BaseModel):
-    """When an example was, in seconds of its source; null = the frame rate is not known."""
-
-    start_s: float
-    duration_s: float | None
-
-
-class SessionState(BaseModel):
-    """What a session holds."""
-
-    jobs: list[JobState]
-    examples: dict[str, list[Example]]
-
-
-class FoundSegment(BaseModel):
-    """An action, in seconds of the source."""
-
-    start_s: float
-    end_s: float
-    label: str
-    score: float
-
-
-class FoundTrack(BaseModel):
-    """What one person does."""
-
-    id: str
-    start_s: float
-    end_s: float
-    label: str
-    score: float
-    probabilities: dict[str, float]
-    segments: list[FoundSegment]
-
-
-class Found(BaseModel):
-    """The JSON of ``tmor predict --json``."""
-
-    source: str
-    tracks: list[FoundTrack]
-
-
-def _job_state(job: Job) -> JobState:
-    failure = None if job.failure is None else str(job.failure)
-    duration = None if job.duration_s is None else round(job.duration_s, 3)
-    return JobState(
-        id=job.id,
-        name=job.name,
-        state=job.state,
-        done_s=round(job.done_s, 3),
-        duration_s=duration,
-        error=failure,
-        people=len(job.tracks) if job.state == "done" else 0,
-    )
-
-
-def _session_state(session: Session | None) -> SessionState:
-    if session is None:
-        return SessionState(jobs=[], examples={})
-    return SessionState(
-        jobs=[_job_state(job) for job in session.jobs.values()],
-        examples={
-            label: [Example(start_s=track.start_s, duration_s=track.duration_s) for track in tracks]
-            for label, tracks in session.examples.items()
-        },
-    )
-
-
 # ---- Routes
 
 _router = APIRouter(prefix="/api")
@@ -430,7 +333,7 @@ async def about(sessions: AllSessions) -> dict[str, Any]:
 async def session_state(request: Request, sessions: AllSessions) -> SessionState:
     """What this session holds; nothing, if it has not begun."""
     session = sessions.find(request.cookies.get(_cookie(request)))
-    return _session_state(session or Session("", examples=sessions.examples))
+    return SessionState.of(session or Session("", examples=sessions.examples))
 
 
 @_router.delete("/session", status_code=204)
@@ -454,13 +357,13 @@ async def upload_file(
     except BaseException:
         upload.remove()
         raise
-    return _job_state(sessions.start(upload, name, session))
+    return JobState.of(sessions.start(upload, name, session))
 
 
 @_router.get("/jobs/{id}")
 async def job_state(id: str, session: OwnSession) -> JobState:
     """Where a file stands."""
-    return _job_state(session.job(id))
+    return JobState.of(session.job(id))
 
 
 @_router.delete("/jobs/{id}", status_code=204)
@@ -519,14 +422,14 @@ async def enrol(id: str, marked: Marked, session: OwnSession, sessions: AllSessi
     """Make a moment an example of a label: one to five of them teach the label, in place of its words."""
     example = moment(session.done(id), marked.person, marked.start_s, marked.end_s, sessions.limits)
     session.enrol(marked.label, example, sessions.limits)
-    return _session_state(session)
+    return SessionState.of(session)
 
 
 @_router.delete("/examples")
 async def unenrol(label: str, session: OwnSession) -> SessionState:
     """Forget the examples of a label."""
     session.unenrol(label)
-    return _session_state(session)
+    return SessionState.of(session)
 
 
 @_router.get("/examples.npz", response_class=Response)
@@ -552,7 +455,7 @@ async def take_examples(
         examples = await run_in_threadpool(load_examples, path, name, sessions.limits)
     session = _begun_session(request, response)
     session.enrol_all(examples, sessions.limits)
-    return _session_state(session)
+    return SessionState.of(session)
 
 
 def _attached(content: str | bytes, name: str, kind: str) -> Response:
