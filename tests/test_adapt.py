@@ -117,8 +117,15 @@ def test_the_command_writes_a_model_that_predict_uses(run, tmp_path):
     write_tracks(tmp_path / "here.npz", TRACKS)
     code, out, err = run("adapt", "here.npz", "here.npz", "-o", "mine.safetensors")
     assert (code, err.endswith("wrote mine.safetensors")) == (0, True), err
-    assert out == "adapted to 8 clips of 8 tracks\n"
+    assert out == "adapted to 8 clips of 8 tracks; 20 or more, of all sorts, are better\n"
     assert run("predict", "here.npz", "--labels", "clap, kick", "--model", "mine.safetensors")[0] == 0
+    code, out, _ = run("adapt", *["here.npz"] * 5, "-o", "more.safetensors")
+    assert (code, out) == (0, "adapted to 20 clips of 20 tracks\n")
+    assert run("adapt", "here.npz", "gone.npz", "-o", "new.safetensors") == (
+        2,
+        "",
+        "error: gone.npz: there is no such file",
+    )
     message = "mine.safetensors: exists already; choose another name"
     assert run("adapt", "here.npz", "-o", "mine.safetensors") == (2, "", f"error: {message}")
     message = "mine.npz: the name ends in '.npz'; expected .safetensors"

@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints, and how it says no."""
 
+import errno
 import json
 import os
 import re
@@ -182,13 +183,95 @@ def test_fine_tuned_models_predict_without_labels(run, packed, poses, tmp_path):
     assert set(json.loads(out)["tracks"][0]["probabilities"]) == {"squat", "clap", "kick"}
 
 
+@pytest.mark.parametrize("name", ["mine.txt", "labels.CSV", "poses.npz", "walk.md"])
+def test_a_file_is_no_label(run, poses, tmp_path, name):
+    (tmp_path / "walk.md").write_text("squat")
+    (tmp_path / "walk").write_text("a file without an ending may be called as a label is")
+    code, out, err = run("predict", poses, "--labels", name)
+    message = f"error: --labels is '{name}', a file; expected labels separated by commas, or a .json file of labels and"
+    assert (code, out, err) == (2, "", f"{message} sentences")
+    assert run("predict", poses, "--labels", "walk")[0] == 0
+
+
+def test_sentences_are_of_no_use_to_an_exported_model(run, poses, tmp_path):
+    (tmp_path / "mine.json").write_text('{"wave": ["a hand goes to and fro"]}')
+    code, out, err = run("predict", poses, "--onnx", "m.onnx", "--labels", "mine.json")
+    assert (code, out) == (2, "")
+    assert err == (
+        "error: --labels mine.json holds sentences, and --onnx names labels by the texts that they were exported with; "
+        "export the model with this file, then give the names"
+    )
+
+
+OUTCOMES = [
+    ("adapt", "poses.npz", "-o", "x.safetensors"),
+    ("calibrate", "packed.npz", "-o", "x.safetensors"),
+    ("finetune", "packed.npz", "-o", "x.safetensors"),
+    ("export", "onnx", "tmor-small", "-o", "x.onnx"),
+    ("import-weights", "unik", "unik.pt", "-o", "x.safetensors"),
+    ("evaluate", "packed.npz", "-o", "x.json"),
+    ("evaluate", "packed.npz", "--segments", "x.json"),
+    ("evaluate", "packed.npz", "--views", "x.json"),
+    ("inspect", "poses.npz", "--png", "x.png"),
+    ("predict", "poses.npz", "--labels", "a", "--report", "x.html"),
+    ("demo", "--report", "x.html"),
+]
+
+
+@pytest.mark.parametrize("command", OUTCOMES, ids=lambda command: command[0] + command[-2])
+def test_what_can_t_be_written_is_said_before_the_work(command, run, tmp_path, monkeypatch):
+    for work in ("tmor.model.checkpoint.load_model", "tmor.model.published.import_unik"):
+        monkeypatch.setattr(work, lambda *a, **k: pytest.fail("the work was begun"))
+    *begin, name = command
+    (tmp_path / name).write_text("mine")
+    assert run(*begin, name) == (2, "", f"error: {name}: exists already; choose another name")
+    assert (tmp_path / name).read_text() == "mine"
+    assert run(*begin, f"{name}/{name}") == (2, "", f"error: {name}/{name}: {name} is a file")
+    (tmp_path / name).unlink()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert run(*begin, name) == (2, "", f"error: {name}: the folder . can't be written")
+    assert not (tmp_path / name).exists()
+
+
+def test_two_outcomes_in_one_file(run, packed):
+    code, out, err = run("evaluate", packed, "--mode", "detect", "--segments", "s.json", "-o", "./s.json")
+    assert (code, out, err) == (
+        2,
+        "",
+        "error: s.json: is named for two outcomes; choose another name for one of them",
+    )
+
+
+def test_a_full_disk_is_told_without_a_traceback(run, poses, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", "here.safetensors")
+
+    monkeypatch.setattr("tmor.model.checkpoint.save_model", full)
+    code, _, err = run("adapt", poses, "-o", "here.safetensors")
+    assert (code, err) == (2, "error: here.safetensors: No space left on device")
+
+
+def test_brackets_in_a_name_are_not_markup(run, poses):
+    code, _, err = run("predict", poses, "--labels", "clap", "--report", "q[bold].html")
+    assert (code, err) == (0, "wrote q[bold].html")
+    code, _, err = run("inspect", poses, "--png", "q[bold].png")
+    assert (code, err) == (0, "wrote q[bold].png")
+
+
+def test_threads_are_at_least_one(run):
+    code, out, err = run("pretrain", "run.toml", "--data", ".", "-o", "run", "--threads", "0")
+    assert (code, out) == (2, "")
+    assert "'--threads'" in err
+    assert "greater than or equal to 1" in err
+
+
 @pytest.mark.parametrize("command", ["finetune", "evaluate"])
 def test_fine_tuning_where_there_is_no_card_is_an_error(command, run, packed, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    code, out, err = run(command, packed, "-o", tmp_path / "new", "--part", "is_train", "--device", "cuda")
+    code, out, err = run(command, packed, "-o", tmp_path / "new.safetensors", "--part", "is_train", "--device", "cuda")
     assert (code, out) == (2, "")
     assert " ".join(err.split()) == "error: device is 'cuda'; PyTorch sees no CUDA device on this machine"
-    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "new.safetensors").exists()
 
 
 def test_benchmarks_and_their_protocols_are_listed(run, monkeypatch):
@@ -309,6 +392,8 @@ def test_detection_in_joined_samples(run, packed, tiny, tmp_path):
         (("predict", "mine.npz", "--labels", "a", "--model", "tmor-huge"), "there is no such checkpoint"),
         (("pretrain", "absent.toml", "--data", ".", "-o", "run"), "absent.toml"),
         (("report", "."), "holds no *.json"),
+        (("report", "mine.npz"), "mine.npz: is a file; expected the folder of JSON files that tmor evaluate wrote"),
+        (("report", "gone"), "gone: there is no such folder; expected the folder of JSON files that tmor evaluate wrote"),
         (("import-weights", "unet", "x.pt", "-o", "y.safetensors"), "kind is 'unet'; expected unik"),
     ],
 )

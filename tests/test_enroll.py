@@ -13,7 +13,7 @@ from test_pose import body, people, steady, write_video
 from tmor.errors import TmorError
 from tmor.pose.videos import probe
 from tmor.serve.examples import cut_example, joined_labels, read_examples, write_examples
-from tmor.skeleton.formats import write_packed, write_tracks
+from tmor.skeleton.formats import read_tracks, write_packed, write_tracks
 from tmor.skeleton.sample import sample_track
 from tmor.skeleton.tracks import Track
 
@@ -77,6 +77,16 @@ def test_a_stretch_of_one_person(run, poses, tmp_path):
     code, out, err = run("enroll", "mine.npz", "MOVE", poses, "--end", "0.9")
     assert (code, out.strip()) == (0, "MOVE: example 2 is 0.0-0.9 s of poses.npz, person poses"), "the only one there"
     assert {k: len(v) for k, v in read_examples(tmp_path / "mine.npz").items()} == {"move": 2}
+
+
+def test_programs_are_told_what_was_enrolled(run, poses):
+    code, out, _ = run("enroll", "mine.npz", " wave ", poses, "--start", "1", "--end", "2", "--person", "#0", "--json")
+    assert code == 0
+    person = read_tracks(poses)[0].id
+    assert json.loads(out) == {"label": "wave", "examples": 1, "person": person, "start_s": 1.0, "end_s": 2.0}
+    run("enroll", "mine.npz", "nod", poses, "--start", "1", "--end", "2", "--person", "#0")
+    code, out, _ = run("enroll", "mine.npz", "--remove", "nod", "--json")
+    assert (code, json.loads(out)) == (0, {"label": "nod", "removed": 1})
 
 
 def test_frames_belong_to_a_stretch_by_their_time():
@@ -240,7 +250,11 @@ def test_predict_writes_all_that_it_is_asked_for(run, clip, tmp_path, found):
         (("--segments", "clip.mp4"), "clip.mp4: the name ends in '.mp4'; expected .csv, .srt, .vtt, .eaf, .json"),
         (("--segments", "there.csv"), "there.csv: exists already; choose another name"),
         (("--segments", "no/out.csv"), "no/out.csv: the folder no does not exist"),
-        (("--segments", "a.csv", "--segments", "a.csv"), "--segments a.csv is given twice"),
+        (("--segments", "a.csv", "--segments", "a.csv"), "a.csv: is named for two outcomes; choose another"),
+        (("--segments", "a.csv", "--segments", "./a.csv"), "a.csv: is named for two outcomes; choose another"),
+        (("--report", "there.html"), "there.html: exists already; choose another name"),
+        (("--report", "poses.npz"), "poses.npz: the name ends in '.npz'; expected .html"),
+        (("--report", "there.csv/out.html"), "there.csv/out.html: there.csv is a file"),
         (("--overlay", "clip.mp4"), "clip.mp4: exists already; choose another name"),
         (("--overlay", "out.mkv"), "out.mkv: the name ends in '.mkv'; expected .mp4"),
         (("--report", "no/out.html"), "no/out.html: the folder no does not exist"),
@@ -255,9 +269,11 @@ def test_predict_writes_all_that_it_is_asked_for(run, clip, tmp_path, found):
 def test_what_can_not_be_written_is_said_before_the_work(run, clip, tmp_path, monkeypatch, args, message):
     monkeypatch.setattr("tmor.serve.predict.predict_file", lambda *a, **k: pytest.fail("the work was begun"))
     (tmp_path / "there.csv").write_text("mine")
+    (tmp_path / "there.html").write_text("mine, too")
     code, _, err = run("predict", "clip.mp4", "--labels", "walk, squat", *args)
     assert (code, f"error: {message}" in err) == (2, True), err
     assert (tmp_path / "there.csv").read_text() == "mine"
+    assert (tmp_path / "there.html").read_text() == "mine, too"
 
 
 def test_an_overlay_needs_a_video(run, poses):

@@ -180,8 +180,8 @@ def test_untrimmed_recordings(tmp_path):
         ({"label": [0, 1]}, "label has shape (2,); expected (3,)"),
         ({"label": [0.5, 1, 1]}, "label has type float64; expected integers"),
         ({"seq_id": ["a"]}, "seq_id has shape (1,); expected (3,)"),
-        ({"fps": -1}, "fps is -1; expected one number, 0 where the rate is unknown"),
-        ({"fps": [1, 2]}, "fps is [1, 2]; expected one number, 0 where the rate is unknown"),
+        ({"fps": -1}, "fps is -1; expected one number, frames per second from 1 to 1000, 0 where the rate"),
+        ({"fps": [1, 2]}, "fps is [1, 2]; expected one number, frames per second from 1 to 1000, 0 where the rate"),
         ({"visible": np.ones((6, 19), bool)}, "visible has shape (6, 19); expected (6, 20)"),
         ({"visible": np.full((6, 20), 2)}, "visible holds 2; expected 0 or 1"),
         ({"tracked": np.ones(5, bool)}, "tracked has shape (5,); expected (6,)"),
@@ -337,6 +337,40 @@ def test_a_hand_written_npz(tmp_path):
     assert (track.layout.name, track.fps, track.scores.min()) == ("coco17", 25.0, 1.0)
     np.savez(path, keypoints=body(), joint_names=UNIK17.joints)
     assert read_tracks(path)[0].layout is UNIK17
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_zeros_in_place_of_unseen_joints_are_told(tmp_path, caplog, packed):
+    def told(points):
+        caplog.clear()
+        path = tmp_path / "me.npz"
+        path.unlink(missing_ok=True)
+        if packed:
+            save(path, packed_arrays() | {"joints": points[:, np.arange(20) % 17]})
+        else:
+            np.savez(path, keypoints=points, layout="coco17")
+        read_tracks(path)
+        return [record.getMessage() for record in caplog.records]
+
+    points = np.abs(body(6)) + 1
+    assert told(points) == []
+    relative = points.copy()
+    relative[:, 12] = 0
+    assert told(relative) == [], "joints relative to one of them"
+    points[:3, 13:15] = 0
+    share = 100 * 6 / (6 * (20 if packed else 17))
+    what = f"{share:.1f}% of joints lie exactly at zero; if they are unseen, write NaN: zeros count as places"
+    assert told(points) == [f"{tmp_path / 'me.npz'}: {what}"]
+
+
+@pytest.mark.parametrize("fps", ["fast", -1, [25, 25], 0.04, np.nan, 1e6])
+def test_a_rate_that_can_t_be_is_named(tmp_path, fps):
+    np.savez(tmp_path / "me.npz", keypoints=body(), layout="coco17", fps=fps)
+    said = np.array(fps).tolist()
+    fails(
+        tmp_path / "me.npz",
+        f": fps is {said}; expected one number, frames per second from 1 to 1000, 0 where the rate is unknown",
+    )
 
 
 def test_a_hand_written_npz_must_be_clear(tmp_path):

@@ -238,6 +238,19 @@ def test_what_a_model_knows_is_in_its_file(tmp_path):
 # --- examples --------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_no_list_of_tracks_is_said():
+    model, track = stirred(TINY), sample_track("clap")
+    for one in (lambda: model.classify(track, ["a"]), lambda: model.enroll({"a": track}), lambda: model.adapt(track)):
+        with pytest.raises(TmorError, match=r"^tracks is a Track; expected a list of them$"):
+            one()
+    with pytest.raises(TmorError, match=r"^tracks\[0\] is a str; expected a Track, as tmor.read_tracks gives them$"):
+        model.classify("poses.npz", ["a"])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TmorError, match=r"^track is a list; expected a Track$"):
+        model.detect([track], ["a"])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TmorError, match=r"^a label is 7; expected words$"):
+        model.classify([track], ["a", 7])  # pyright: ignore[reportArgumentType]
+
+
 def test_one_example_per_label_is_compared_by_cosine():
     rng = np.random.default_rng(0)
     rows, x = unit(rng.normal(size=(4, 12))).astype(np.float32), unit(rng.normal(size=(9, 12))).astype(np.float32)

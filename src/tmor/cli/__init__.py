@@ -30,6 +30,11 @@ def main() -> None:
         err.print("[red]error:[/red] ", end="")
         err.print(str(error), markup=False, soft_wrap=True)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that is gone: what a check before the work could not see
+        where = "" if error.filename is None else f"{error.filename}: "
+        err.print("[red]error:[/red] ", end="")
+        err.print(f"{where}{error.strerror or error}", markup=False, soft_wrap=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         err.print("stopped")
         sys.exit(130)

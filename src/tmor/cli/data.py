@@ -19,6 +19,7 @@ from tmor.cli.shell import (
     out,
     plain,
     progress_bar,
+    tell_written,
 )
 from tmor.errors import TmorError
 
@@ -44,8 +45,11 @@ def inspect(
     """Tell what a pose file holds (layout, persons, rate, missing joints, length), and draw it."""
     from tmor.skeleton.drawing import braille_skeleton, contact_sheet
     from tmor.skeleton.formats import read_tracks
+    from tmor.skeleton.formats.files import check_new_file
     from tmor.skeleton.layouts import UNIK17
 
+    if png is not None:
+        check_new_file(png, [".png"])
     tracks = read_tracks(file)
     facts = [
         {
@@ -87,7 +91,7 @@ def inspect(
             out.print(braille_skeleton(seen), markup=False)
     if png is not None:
         contact_sheet(tracks).savefig(png)
-        err.print(f"wrote {png}")
+        tell_written(png)
 
 
 @app.command(rich_help_panel="Data")
@@ -149,7 +153,7 @@ def prepare(
         out.print(f"skipped {count}: {reason}", markup=False)
     if found.published is not None and found.samples != found.published:
         out.print(f"[yellow]the authors count {found.published} samples[/yellow]; prepared.json lists what was skipped")
-    err.print(f"wrote {found.path}")
+    tell_written(found.path)
 
 
 DataSetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="A folder that build wrote, or its address.")]

@@ -24,6 +24,7 @@ from tmor.cli.shell import (
     out,
     plain,
     progress_bar,
+    tell_written,
     write_text,
 )
 from tmor.errors import ConfigError, TmorError
@@ -76,7 +77,9 @@ def pretrain(
     seed: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
     size: Annotated[str | None, typer.Option(help="Instead of the config's: base or small.")] = None,
     distilled_from: Annotated[list[str], typer.Option(help="Instead of the config's: trained models.")] = [],  # noqa: B006
-    threads: Annotated[int | None, typer.Option(help="Processor threads; with 1 a run repeats bit by bit.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads; with 1 a run repeats bit by bit.", min=1)
+    ] = None,
     device: Annotated[Device | None, typer.Option(help="cuda if there is one, when not given.")] = None,
     devices: Annotated[int, typer.Option(help="Processes that train together, on each machine.")] = 1,
     nodes: Annotated[int, typer.Option(help="Machines that train together.")] = 1,
@@ -112,7 +115,7 @@ def pretrain(
     err.quiet = not ranks.first
     with progress_bar("preparing the data") as progress:
         run(settings, data=data, out=output, resume=resume, ranks=ranks, progress=progress)
-    err.print(f"wrote {output / 'model.safetensors'}")
+    tell_written(output / "model.safetensors")
 
 
 @app.command(rich_help_panel="Learn")
@@ -138,9 +141,9 @@ def finetune(
     from tmor.downstream.metrics.classification import accuracy
     from tmor.model.checkpoint import load_model, save_model
     from tmor.model.compute import Compute
+    from tmor.skeleton.formats.files import check_new_file
 
-    if output.exists():
-        raise TmorError(f"{output}: exists already; choose another name")
+    check_new_file(output, [".safetensors"], makes_folder=True)
     compute = Compute(device.value, precision.value)
     labelled = labelled_set(data, protocol, part)
     fold = labelled.folds[0]
@@ -163,7 +166,7 @@ def finetune(
         print(json.dumps({"benchmark": labelled.name, "protocol": labelled.protocol, "top1": top1}))
     else:
         out.print(f"{labelled.name}: {top1:.1f}% right on the {len(test)} samples of the test part")
-        err.print(f"wrote {output}")
+        tell_written(output)
 
 
 @app.command(rich_help_panel="Learn")
@@ -218,12 +221,14 @@ def evaluate(
     from tmor.downstream.tables import result_rows
     from tmor.model.checkpoint import load_model
     from tmor.model.compute import Compute
+    from tmor.skeleton.formats.files import check_distinct, check_new_file
 
     if validation and {"detect", "retrieve"} & set(mode):
         raise TmorError("--validation is for modes of classification; detect and retrieve would read the test part")
-    for path in (output, segments, submission):
-        if path is not None and path.exists():
-            raise TmorError(f"{path}: exists already; choose another name")
+    outcomes = [path for path in (output, segments, submission, views) if path is not None]
+    for path in outcomes:
+        check_new_file(path, makes_folder=True)
+    check_distinct(outcomes)
     recipe = Recipe(
         seeds=tuple(range(seeds)),
         validation=validation,
@@ -239,8 +244,6 @@ def evaluate(
     loaded = load_model(model)
     if (segments is not None or submission is not None) and len(data) > 1:
         raise TmorError(f"--segments and --submission take one set at a time; {len(data)} are given")
-    if views is not None and views.exists():
-        raise TmorError(f"{views}: exists already; choose another name")
     results: list[dict[str, Any]] = []
     to_draw: list[tuple[LabelledSet, Evaluation]] = []
     for path in data:
@@ -277,7 +280,7 @@ def evaluate(
 
         for labelled, found in to_draw:
             write_views(views / labelled.name, labelled, found)
-            err.print(f"wrote {views / labelled.name}")
+            tell_written(views / labelled.name)
     if as_json:
         print(to_json(results))
     else:
@@ -320,16 +323,17 @@ def calibrate(
     from tmor.downstream.benchmarks import labelled_set
     from tmor.downstream.calibrate import fit
     from tmor.model.checkpoint import load_model, save_model
+    from tmor.skeleton.formats.files import check_new_file
 
-    if output is not None and output.exists():
-        raise TmorError(f"{output}: exists already; choose another name")
+    if output is not None:
+        check_new_file(output, [".safetensors"], makes_folder=True)
     loaded = load_model(model)
     with progress_bar("calibrating"):
         matching, measured = fit(loaded, [labelled_set(path, protocol, part) for path in data], seed=seed)
     if output is not None:
         loaded.spec = replace(loaded.spec, matching=matching)
         save_model(loaded, output)
-        err.print(f"wrote {output}")
+        tell_written(output)
     if as_json:
         print(json.dumps({"matching": asdict(matching), "measured": measured}))
         return

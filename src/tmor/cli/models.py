@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tmor.cli.shell import app, err, progress_bar, read_labels
+from tmor.cli.shell import app, progress_bar, read_labels, tell_written
 from tmor.errors import TmorError
 
 
@@ -24,14 +24,14 @@ def export(
     """Turn a model into one ONNX file, normalisation inside, that `predict --onnx` and ONNX Runtime run."""
     from tmor.model.checkpoint import load_model
     from tmor.serve.export import export_onnx
+    from tmor.skeleton.formats.files import check_new_file
 
     if kind != "onnx":
         raise TmorError(f"kind is '{kind}'; expected onnx")
-    if output.exists():
-        raise TmorError(f"{output}: exists already; choose another name")
+    check_new_file(output, [".onnx"], makes_folder=True)
     with progress_bar("exporting"):
         export_onnx(load_model(model), output, labels=read_labels(labels), int8=int8)
-    err.print(f"wrote {output}")
+    tell_written(output)
 
 
 @app.command("import-weights", rich_help_panel="Models")
@@ -43,10 +43,10 @@ def import_weights(
     """Turn published weights into a checkpoint of ours; writes safetensors."""
     from tmor.model.checkpoint import save_model
     from tmor.model.published import import_unik
+    from tmor.skeleton.formats.files import check_new_file
 
     if kind != "unik":
         raise TmorError(f"kind is '{kind}'; expected unik")
-    if output.exists():
-        raise TmorError(f"{output}: exists already; choose another name")
+    check_new_file(output, [".safetensors"], makes_folder=True)
     save_model(import_unik(file), output)
-    err.print(f"wrote {output}")
+    tell_written(output)

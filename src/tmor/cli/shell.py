@@ -26,6 +26,7 @@ app = typer.Typer(
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 MOST_ROWS = 50
+_NO_LABELS = {".txt", ".csv", ".tsv", ".npz", ".jsonl", ".yaml", ".yml", ".toml"}
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmor-base, or a checkpoint file.")]
 LabelsOption = Annotated[
     str | None,
@@ -64,11 +65,16 @@ def read_labels(text: str | None) -> Labels | None:
     """What ``--labels`` says: labels, or the file that describes them."""
     if text is None:
         return None
-    path = text.strip()
-    if path.lower().endswith(".json"):
+    path = Path(text.strip())
+    if path.suffix.lower() == ".json":
         from tmor.posecap.texts import read_descriptions
 
         return read_descriptions(path)
+    if path.suffix.lower() in _NO_LABELS or (path.suffix and path.is_file()):
+        raise TmorError(
+            f"--labels is '{text}', a file; expected labels separated by commas, or a .json file of labels and "
+            "sentences"
+        )
     return text.split(",")
 
 
@@ -95,4 +101,8 @@ def numbers(what: str, text: str) -> list[int]:
 def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    err.print(f"wrote {path}")
+    tell_written(path)
+
+
+def tell_written(path: Path, about: str = "") -> None:
+    err.print(f"wrote {path}{about}", markup=False, soft_wrap=True)

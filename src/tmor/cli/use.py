@@ -28,6 +28,7 @@ from tmor.cli.shell import (
     plain,
     progress_bar,
     read_labels,
+    tell_written,
 )
 from tmor.errors import TmorError
 
@@ -41,19 +42,24 @@ if TYPE_CHECKING:
     from tmor.skeleton.tracks import Track
 
 _REDRAW_S = 0.2
+_MANY_CLIPS = 20
+_DEMO_REPORT = Path("demo-report.html")
 
 
 @app.command(rich_help_panel="Use")
 def demo(
-    report: ReportOption = Path("demo-report.html"),
+    report: ReportOption = _DEMO_REPORT,
     model: ModelOption = "tmor-small",
     as_json: JsonOption = False,
 ) -> None:
     """Name the actions of the embedded sample motions by text alone; writes an HTML report."""
     from tmor.model.checkpoint import load_model
     from tmor.serve.predict import predict_tracks
+    from tmor.skeleton.formats.files import check_new_file
     from tmor.skeleton.sample import ACTIONS, sample_set
 
+    if report is not None and report != _DEMO_REPORT:  # its own file of the last time may go
+        check_new_file(report, [".html"])
     samples = sample_set()
     with progress_bar("naming the sample motions"):
         results = predict_tracks(load_model(model), [track for _, track in samples], ACTIONS, none=False)
@@ -106,6 +112,11 @@ def predict(
     _check_outputs(file, segments, overlay, report)
     enrolled = _examples(examples, onnx)
     names = _offered(labels, enrolled)
+    if onnx is not None and isinstance(names, Mapping):
+        raise TmorError(
+            f"--labels {labels} holds sentences, and --onnx names labels by the texts that they were exported with; "
+            "export the model with this file, then give the names"
+        )
     loaded = _load(model, onnx, names, enrolled)
     with progress_bar(f"reading {file.name}") as progress:
         results = predict_file(loaded, file, names, none=not closed, estimator=estimator, progress=progress)
@@ -130,32 +141,31 @@ def predict(
         from tmor.serve.segment_files import write_segments
 
         write_segments(path, file, results)
-        err.print(f"wrote {path}", markup=False)
+        tell_written(path)
     if overlay is not None:
         from tmor.serve.overlay import write_overlay
 
         with progress_bar("drawing") as progress:
             write_overlay(overlay, file, results, progress=progress)
-        err.print(f"wrote {overlay}", markup=False)
+        tell_written(overlay)
 
 
 def _check_outputs(file: Path, segments: list[Path], overlay: Path | None, report: Path | None) -> None:
     """Say before the long work that an outcome of it could not be written."""
-    from tmor.skeleton.formats.files import check_new_file, is_video
+    from tmor.skeleton.formats.files import check_distinct, check_new_file, is_video
 
     if segments:
         from tmor.serve.segment_files import FORMATS
 
-        for n, path in enumerate(segments):
+        for path in segments:
             check_new_file(path, [f".{name}" for name in FORMATS])
-            if path in segments[:n]:
-                raise TmorError(f"--segments {path} is given twice")
     if overlay is not None:
         check_new_file(overlay, [".mp4"])
         if file.exists() and not is_video(file):
             raise TmorError(f"--overlay draws on a video, and {file} is none")
-    if report is not None and not report.parent.is_dir():
-        raise TmorError(f"{report}: the folder {report.parent} does not exist")
+    if report is not None:
+        check_new_file(report, [".html"])
+    check_distinct([path for path in (*segments, overlay, report) if path is not None])
 
 
 def _examples(examples: Path | None, onnx: Path | None) -> dict[str, list[Track]]:
@@ -230,7 +240,10 @@ def enroll(
         return
     if remove is not None:
         count = of.remove_label(examples, remove)
-        out.print(f"took out {remove.strip()}: {count} example{'s' * (count > 1)}", markup=False)
+        if as_json:
+            print(json.dumps({"label": remove.strip(), "removed": count}, ensure_ascii=False))
+        else:
+            out.print(f"took out {remove.strip()}: {count} example{'s' * (count > 1)}", markup=False)
     elif label is not None and file is not None:
         from tmor.serve.predict import read_people
 
@@ -239,9 +252,13 @@ def enroll(
             people = read_people(file, estimator=estimator, progress=progress)
         cut = of.cut_example(people, file, start_s=start, end_s=end, person=person)
         count = of.add_example(examples, label, cut)
-        stretch = f"{cut.start_s:.1f}-{cut.end_s:.1f} s of {file.name}"
-        out.print(f"{label.strip()}: example {count} is {stretch}, person {cut.id}", markup=False, soft_wrap=True)
-    err.print(f"wrote {examples}", markup=False)
+        if as_json:
+            added = {"label": label.strip(), "examples": count, "person": cut.id}
+            print(json.dumps(added | {"start_s": cut.start_s, "end_s": cut.end_s}, ensure_ascii=False))
+        else:
+            stretch = f"{cut.start_s:.1f}-{cut.end_s:.1f} s of {file.name}"
+            out.print(f"{label.strip()}: example {count} is {stretch}, person {cut.id}", markup=False, soft_wrap=True)
+    tell_written(examples)
 
 
 @app.command(rich_help_panel="Use")
@@ -257,6 +274,9 @@ def adapt(
     from tmor.skeleton.formats.files import check_new_file
 
     check_new_file(output, [".safetensors"])
+    for file in files:
+        if not file.exists():
+            raise TmorError(f"{file}: there is no such file")
     loaded = load_model(model)
     tracks: list[Track] = []
     for file in files:
@@ -266,8 +286,9 @@ def adapt(
     adapted = loaded.adapt(tracks)
     save_model(adapted, output)
     count = adapted.spec.adapted
-    out.print(f"adapted to {count} clip{'s' * (count > 1)} of {len(tracks)} track{'s' * (len(tracks) > 1)}")
-    err.print(f"wrote {output}", markup=False)
+    few = f"; {_MANY_CLIPS} or more, of all sorts, are better" if count < _MANY_CLIPS else ""
+    out.print(f"adapted to {count} clip{'s' * (count > 1)} of {len(tracks)} track{'s' * (len(tracks) > 1)}{few}")
+    tell_written(output)
 
 
 @app.command(rich_help_panel="Use")
@@ -424,4 +445,4 @@ def _write_report(
         for n, result in enumerate(results)
     ]
     write_report(path, title=title, clips=clips, notes=notes)
-    err.print(f"wrote {path}")
+    tell_written(path)

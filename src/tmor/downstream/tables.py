@@ -108,9 +108,12 @@ def markdown_tables(folder: Path) -> str:
     """One Markdown table per result file of a folder, in order of their names.
 
     Raises:
-        TmorError: the folder holds no result.
+        TmorError: there is no such folder, or it holds no result.
         FormatError: a file in it is not one that evaluate wrote.
     """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "there is no such folder"
+        raise TmorError(f"{folder}: {what}; expected the folder of JSON files that tmor evaluate wrote")
     files = sorted(folder.glob("*.json"))
     if not files:
         raise TmorError(f"{folder}: holds no *.json; write some with tmor evaluate ... -o {folder}/NAME.json")

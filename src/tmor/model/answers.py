@@ -142,6 +142,9 @@ def check_labels(labels: Labels) -> tuple[str, ...]:
     """
     if isinstance(labels, str):
         raise TmorError(f"labels are one string, {labels!r}; expected a list of labels")
+    for label in labels:
+        if not isinstance(label, str):
+            raise TmorError(f"a label is {label!r}; expected words")
     stripped = tuple(label.strip() for label in labels)
     if not stripped:
         raise TmorError("no labels were given; expected at least one")

@@ -21,7 +21,7 @@ from tmor.model.unik import UNIK, UnikShape
 from tmor.posecap.captions import by_plain_label, describe
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import prepare, stretch, to_body, to_bones, views_of
-from tmor.skeleton.tracks import UNKNOWN_FPS, Track
+from tmor.skeleton.tracks import UNKNOWN_FPS, Track, check_tracks
 from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import TextTeacher, load_text_teacher
 
@@ -131,7 +131,7 @@ class Model(nn.Module):
             (len(tracks), features) float32.
 
         Raises:
-            TmorError: a track has no visible joint.
+            TmorError: a track has no visible joint, or it is no list of tracks.
         """
         total = torch.zeros(len(tracks), self.encoder.features)
         for rows, owners in self._clip_rows(tracks):
@@ -441,6 +441,7 @@ class Model(nn.Module):
     def _clip_rows(self, tracks: Sequence[Track]) -> Iterator[tuple[Tensor, Tensor]]:
         """Features (clips, features) of every clip of the tracks, and (clips,) the track of each; in bounded memory: a
         few tracks at a time, but as many as fill a batch."""
+        check_tracks(tracks)
         pending: list[Tensor] = []
         owners: list[int] = []
         for i, track in enumerate(tracks):

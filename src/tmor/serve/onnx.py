@@ -25,7 +25,7 @@ from tmor.posecap.captions import plain_label
 from tmor.skeleton.canonical import prepare
 from tmor.skeleton.formats.files import read_bytes
 from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.tracks import Track
+from tmor.skeleton.tracks import Track, check_tracks
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -93,6 +93,7 @@ class OnnxModel:
         Raises:
             TmorError: a track has no visible joint.
         """
+        check_tracks(tracks)
         rows = np.zeros((len(tracks), self.spec.features), np.float32)
         for row, track in zip(rows, tracks, strict=True):
             x = prepare(track, fps=self.spec.fps)

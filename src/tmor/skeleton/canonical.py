@@ -35,9 +35,11 @@ def prepare(track: Track, *, fps: float) -> np.ndarray:
         (frames, 17, 2 | 3) float32, y up, NaN = unseen.
 
     Raises:
-        TmorError: no joint is seen in any frame.
+        TmorError: no joint is seen in any frame, or it is no track.
         LayoutError: the layout has no shoulders or hips.
     """
+    if not isinstance(track, Track):
+        raise TmorError(f"track is a {type(track).__name__}; expected a Track")
     x = np.array(track.to(UNIK17).keypoints)
     if np.isnan(x).all():
         who = f"track '{track.id}'" if track.id is not None else "the track"

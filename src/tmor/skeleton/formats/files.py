@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import tempfile
 import zipfile
@@ -15,6 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
+from tmor.skeleton.tracks import FASTEST_FPS, SLOWEST_FPS
+
+_log = logging.getLogger("tmor")
 
 
 def read_bytes(path: Path, size: int = -1) -> bytes:
@@ -119,6 +123,37 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def frame_rate(path: Path, arrays: Mapping[str, np.ndarray]) -> float | None:
+    """The array ``fps`` of an .npz, frames per second; None where it is 0 or not there.
+
+    Raises:
+        FormatError: it is not one number that can be a rate.
+    """
+    raw = arrays.get("fps", np.array(0.0))
+    if raw.size != 1 or raw.dtype.kind not in "fiu" or not (raw == 0 or SLOWEST_FPS <= raw <= FASTEST_FPS):
+        raise FormatError(
+            f"{path}: fps is {raw.tolist()}; expected one number, frames per second from {SLOWEST_FPS:g} to "
+            f"{FASTEST_FPS:g}, 0 where the rate is unknown"
+        )
+    return float(raw.item()) or None
+
+
+def warn_of_zeros(path: Path, points: np.ndarray) -> None:
+    """Log it where more than one joint in a thousand lies exactly at the origin: often that means unseen, NaN here.
+
+    Args:
+        points: (..., joints, 2 | 3). A joint that never leaves the origin is what the others are relative to.
+    """
+    zero = (points == 0).all(axis=-1).reshape(-1, points.shape[-2])
+    zero = zero[:, ~zero.all(axis=0)] if zero.all(axis=0).sum() == 1 else zero
+    if zero.size and zero.mean() > 1e-3:
+        _log.warning(
+            "%s: %.1f%% of joints lie exactly at zero; if they are unseen, write NaN: zeros count as places",
+            path,
+            100 * zero.mean(),
+        )
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, overwrite: bool) -> None:
     """Write an .npz whole or not at all: a crash leaves what was there before.
 
@@ -136,21 +171,39 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, overwrite: boo
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-def check_new_file(path: Path, endings: Sequence[str]) -> None:
+def check_new_file(path: Path, endings: Sequence[str] = (), *, makes_folder: bool = False) -> None:
     """Check, before long work, that its outcome can be written.
 
     Args:
-        endings: what the name may end in, in any case: ``.csv``.
+        endings: what the name may end in, in any case: ``.csv``; none = in anything.
+        makes_folder: its folder is made where it is not there.
 
     Raises:
-        TmorError: the name ends otherwise, there is something at ``path``, or its folder does not exist.
+        TmorError: the name ends otherwise, there is something at ``path``, or its folder does not exist or can't be
+            written.
     """
-    if path.suffix.lower() not in endings:
+    if endings and path.suffix.lower() not in endings:
         raise TmorError(f"{path}: the name ends in '{path.suffix}'; expected {', '.join(endings)}")
     if path.exists() or path.is_symlink():
         raise TmorError(f"{path}: exists already; choose another name")
-    if not path.parent.is_dir():
-        raise TmorError(f"{path}: the folder {path.parent} does not exist")
+    folder = next(parent for parent in path.parents if parent.exists()) if makes_folder else path.parent
+    if not folder.is_dir():
+        raise TmorError(
+            f"{path}: {folder} is a file" if folder.exists() else f"{path}: the folder {folder} does not exist"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise TmorError(f"{path}: the folder {folder} can't be written")
+
+
+def check_distinct(paths: Sequence[Path]) -> None:
+    """Check that no outcome would be written over another.
+
+    Raises:
+        TmorError: two names mean the same file.
+    """
+    for n, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:n]]:
+            raise TmorError(f"{path}: is named for two outcomes; choose another name for one of them")
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tmor.errors import FormatError, LayoutError, TmorError
-from tmor.skeleton.formats.files import read_arrays, write_arrays
+from tmor.skeleton.formats.files import frame_rate, read_arrays, warn_of_zeros, write_arrays
 from tmor.skeleton.formats.persons import MAX_FRAMES, person_id
 from tmor.skeleton.layouts import LAYOUTS, Layout
 from tmor.skeleton.tracks import Track
@@ -237,7 +237,7 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> PackedSet:
         keypoints=points,
         offsets=offsets,
         layout=_layout(path, arrays, joints=points.shape[-2]),
-        fps=_fps(path, arrays),
+        fps=frame_rate(path, arrays),
         ids=ids,
         labels=labels,
         class_names=class_names,
@@ -347,6 +347,7 @@ def _points(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
                 raise FormatError(f"{path}: {mask_key} holds {mask[~np.isin(mask, (0, 1))].flat[0]}; expected 0 or 1")
             points[mask == 0] = np.nan
     points[(points == 0).all(axis=(-2, -1))] = np.nan
+    warn_of_zeros(path, points)
     return points
 
 
@@ -384,13 +385,6 @@ def _layout(path: Path, arrays: Mapping[str, np.ndarray], *, joints: int) -> Lay
         return Layout(name, names, () if bones is None else tuple((names[a], names[b]) for a, b in bones))
     except LayoutError as error:
         raise FormatError(f"{path}: joint_names: {error}") from error
-
-
-def _fps(path: Path, arrays: Mapping[str, np.ndarray]) -> float | None:
-    raw = arrays.get("fps", np.array(0.0))
-    if raw.size != 1 or raw.dtype.kind not in "fiu" or not 0 <= raw.item() < np.inf:
-        raise FormatError(f"{path}: fps is {raw.tolist()}; expected one number, 0 where the rate is unknown")
-    return float(raw.item()) or None
 
 
 def _times(path: Path, arrays: Mapping[str, np.ndarray], offsets: np.ndarray) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
+from tmor.skeleton.formats.files import frame_rate, warn_of_zeros
 from tmor.skeleton.layouts import LAYOUTS, Layout, find_layout
 from tmor.skeleton.tracks import Track
 
@@ -32,12 +33,13 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Track]:
             f"{path}: keypoints has shape {points.shape} and type {points.dtype}; "
             "expected (frames, joints, 2 or 3) numbers"
         )
+    warn_of_zeros(path, points)
     scores = arrays.get("scores")
     if scores is not None and scores.dtype.kind not in "fiu":
         raise FormatError(f"{path}: scores has type {scores.dtype}; expected numbers")
     try:
-        fps = float(arrays["fps"]) if "fps" in arrays else 0.0
-        return [Track(points, _layout(path, arrays, points.shape[1]), fps or None, scores=scores, id=path.stem)]
+        layout = _layout(path, arrays, points.shape[1])
+        return [Track(points, layout, frame_rate(path, arrays), scores=scores, id=path.stem)]
     except FormatError:
         raise
     except (TmorError, TypeError, ValueError) as error:
