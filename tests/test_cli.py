@@ -393,7 +393,7 @@ def test_detection_in_joined_samples(run, packed, tiny, tmp_path):
         (("pretrain", "absent.toml", "--data", ".", "-o", "run"), "absent.toml"),
         (("report", "."), "holds no *.json"),
         (("report", "mine.npz"), "mine.npz: is a file; expected the folder of JSON files that tmor evaluate wrote"),
-        (("report", "gone"), "gone: there is no such folder; expected the folder of JSON files that tmor evaluate wrote"),
+        (("report", "gone"), "gone: there is no such folder; expected the folder of JSON files that tmor evaluate"),
         (("import-weights", "unet", "x.pt", "-o", "y.safetensors"), "kind is 'unet'; expected unik"),
     ],
 )

@@ -266,3 +266,8 @@ def test_viclip_is_a_teacher_of_both(tmp_path):
         pytest.skip(str(error))
     np.testing.assert_allclose(rows, own.encode_text(["wave the left hand", "squat"]).numpy(), atol=1e-6)
     assert text.encode([]).shape == (0, 12)
+
+
+def test_loading_a_teacher_says_nothing(capfd):
+    load_text_teacher("offline").encode(["walk"])
+    assert capfd.readouterr() == ("", "")

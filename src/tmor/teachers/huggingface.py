@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -183,6 +184,20 @@ def _in_batches(texts: Sequence[str], width: int, encode) -> np.ndarray:
     return x / np.linalg.norm(x, axis=1, keepdims=True).clip(min=1e-12)
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' bar for weights that are read from the disk in a moment."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 class _Sentences:
     """A sentence encoder."""
 
@@ -194,7 +209,8 @@ class _Sentences:
     def _model(self):
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(str(self._path), device="cpu", local_files_only=True)
+        with _quietly():
+            return SentenceTransformer(str(self._path), device="cpu", local_files_only=True)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         def rows(some: list[str]) -> np.ndarray:
@@ -231,7 +247,8 @@ class _Dual:
         import transformers
 
         loader = getattr(transformers, _SIGLIP_TEXT.get(self._folder.kind, "AutoModel"))
-        return loader.from_pretrained(self._folder.path).eval().to(self._device)
+        with _quietly():
+            return loader.from_pretrained(self._folder.path).eval().to(self._device)
 
     @cached_property
     def _tokenizer(self):
