@@ -9,7 +9,7 @@ import pytest
 
 from tmor.errors import FormatError, TmorError
 from tmor.posecap.captions import _descriptions, describe, mirror_text, plain_label
-from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
+from tmor.posecap.triplets import Triplet, attach_videos, read_captioned, read_triplets
 from tmor.skeleton.layouts import UNIK17
 
 SHIPPED = sorted({text for label, texts in _descriptions().items() for text in (label, *texts)})
@@ -243,8 +243,52 @@ def test_captions_of_another_form_are_an_error(tmp_path: Path, content: str) -> 
         read_triplets(write_set(tmp_path / "toy.npz"), captions=file)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"start_s": "a"}, "entry 1: start_s is 'a'; expected seconds, or null"),
+        ({"end_s": True}, "entry 1: end_s is True; expected seconds, or null"),
+        ({"end_s": float("nan")}, "entry 1: end_s is nan; expected seconds, or null"),
+        ({"start_s": -1}, "entry 1: start_s is -1; expected seconds, or null"),
+        ({"start_s": 4.5}, "entry 1: ends at 3 s, before it starts at 4.5 s"),
+        ({"text": 5}, "entry 1: text is 5; expected words"),
+        ({"seq_id": 7}, "entry 1: seq_id is 7; expected the id of a sequence"),
+    ],
+)
+def test_a_caption_with_a_wrong_value_is_named(tmp_path: Path, changes: dict, said: str) -> None:
+    good = {"seq_id": "a", "start_s": 0, "end_s": 3, "text": "a jump"}
+    file = tmp_path / "captions.json"
+    file.write_text(json.dumps([good, good | changes]))
+    with pytest.raises(FormatError) as error:
+        read_triplets(write_set(tmp_path / "toy.npz"), captions=file)
+    assert str(error.value) == f"captions {file}: {said}"
+
+
+def test_a_caption_without_a_field_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "captions.json"
+    file.write_text('[{"seq_id": "a", "end_s": 3, "text": "a jump"}]')
+    with pytest.raises(FormatError) as error:
+        read_triplets(write_set(tmp_path / "toy.npz"), captions=file)
+    expected = "expected a JSON list of objects with seq_id, start_s, end_s, text"
+    assert str(error.value) == f"captions {file}: entry 0 has no start_s; {expected}"
+
+
+def test_sequences_without_a_caption_are_as_without_captions(tmp_path: Path) -> None:
+    captions = {("a", 1.0, 2.5): ["a jump"], ("elsewhere", None, None): ["unused"]}
+    path = write_set(tmp_path / "toy.npz", is_train=[True, True, False])
+    triplets, ids = read_captioned(path, captions, part="is_train")
+    assert spans(triplets) == [("toy/a@1-2.5", 10, 25), ("toy/b", 40, 70)]
+    assert [(t.label, t.texts) for t in triplets] == [
+        (None, ("a jump",)),
+        ("jumping_jacks", describe("jumping jacks")),
+    ]
+    assert ids == {"a", "b", "c"}
+
+
 def test_a_missing_captions_file_and_a_missing_set_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"captions .*gone\.json: FileNotFoundError"):
+    with pytest.raises(
+        FormatError, match=r"^captions .*gone\.json: there is no such file; expected a JSON list of objects"
+    ):
         read_triplets(write_set(tmp_path / "toy.npz"), captions=tmp_path / "gone.json")
     with pytest.raises(FormatError, match=r"gone\.npz: there is no such file; expected an \.npz$"):
         read_triplets(tmp_path / "gone.npz")

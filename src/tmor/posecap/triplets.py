@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from tmor.errors import FormatError
 from tmor.posecap.captions import describe
 from tmor.skeleton.formats import PackedSet, read_packed
+from tmor.skeleton.formats.files import read_json
 from tmor.skeleton.tracks import Track
 
 _BEFORE_TAG_S, _AFTER_TAG_S = 1.5, 1.0
@@ -38,6 +38,10 @@ class Triplet:
     video: np.ndarray | None = None
 
 
+SequenceCaptions = Mapping[tuple[str, float | None, float | None], Sequence[str]]
+"""Texts by sequence, start and end in seconds; None and None = the whole sequence."""
+
+
 def read_triplets(
     path: str | Path,
     *,
@@ -54,21 +58,87 @@ def read_triplets(
     Args:
         path: a packed set.
         part: keep only this part of the sequences, for example ``is_train`` or ``not is_test``.
-        captions: a JSON list of {"seq_id", "start_s", "end_s", "text"} (times None = the whole sequence): the clips are
-            then those of the captions. Captions of sequences that are not there are ignored.
+        captions: a file for :func:`read_sequence_captions`: the clips are then those of the captions. Captions of
+            sequences that are not there are ignored.
         descriptions: add our written descriptions to the class names.
 
     Raises:
         FormatError: a file is not what it should be.
         TmorError: the set has no such part.
     """
+    packed, sequences = _part(path, part)
+    if captions is not None:
+        return _captioned(packed, sequences, read_sequence_captions(captions))
+    return _labelled(packed, sequences, descriptions)
+
+
+def read_captioned(
+    path: str | Path, captions: SequenceCaptions, *, part: str | None = None
+) -> tuple[list[Triplet], set[str]]:
+    """Triplets of the captions and, as without captions, of the sequences that no caption is about.
+
+    Returns:
+        The triplets, and the ids of all sequences of the set.
+
+    Raises:
+        FormatError, TmorError: as :func:`read_triplets`.
+    """
+    packed, sequences = _part(path, part)
+    told = {seq_id for seq_id, _, _ in captions}
+    rest = [i for i in sequences if packed.ids[i] not in told]
+    return _captioned(packed, sequences, captions) + _labelled(packed, rest, True), set(packed.ids)
+
+
+def read_sequence_captions(path: str | Path) -> SequenceCaptions:
+    """Captions of a packed set's sequences: a JSON list of {"seq_id", "start_s", "end_s", "text"}.
+
+    Raises:
+        FormatError: there is no such file, or an entry lacks a field or has another kind of value in it.
+    """
+    fields = ("seq_id", "start_s", "end_s", "text")
+    expected = f"expected a JSON list of objects with {', '.join(fields)}"
+    try:
+        rows = read_json(Path(path))
+    except FormatError as error:
+        raise FormatError(f"captions {error}; {expected}") from None
+    if not isinstance(rows, list):
+        raise FormatError(f"captions {path}: is a {type(rows).__name__}; {expected}")
+    spans: dict[tuple[str, float | None, float | None], list[str]] = {}
+    for n, row in enumerate(rows):
+        where = f"captions {path}: entry {n}"
+        if not isinstance(row, dict):
+            raise FormatError(f"{where} is {row!r:.60}; {expected}")
+        for name in fields:
+            if name not in row:
+                raise FormatError(f"{where} has no {name}; {expected}")
+        seq_id, start_s, end_s, text = (row[name] for name in fields)
+        for name, value, what in (("seq_id", seq_id, "the id of a sequence"), ("text", text, "words")):
+            if not isinstance(value, str):
+                raise FormatError(f"{where}: {name} is {value!r:.60}; expected {what}")
+        for name, value in (("start_s", start_s), ("end_s", end_s)):
+            if not (value is None or _is_time(value)):
+                raise FormatError(f"{where}: {name} is {value!r:.60}; expected seconds, or null")
+        if start_s is not None and end_s is not None and end_s < start_s:
+            raise FormatError(f"{where}: ends at {end_s:g} s, before it starts at {start_s:g} s")
+        spans.setdefault((seq_id, start_s, end_s), []).append(text)
+    return spans
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+
+
+def _part(path: str | Path, part: str | None) -> tuple[PackedSet, list[int]]:
+    """A packed set, and which of its sequences are in a part."""
     packed = read_packed(path)
     keep = np.ones(len(packed), dtype=bool) if part is None else packed.part(part)
-    if captions is not None:
-        return _captioned(packed, keep, Path(captions))
+    return packed, np.flatnonzero(keep).tolist()
+
+
+def _labelled(packed: PackedSet, sequences: Sequence[int], descriptions: bool) -> list[Triplet]:
     classes = {name: describe(name) if descriptions else describe(name)[:1] for name in packed.class_names}
     triplets = []
-    for i in np.flatnonzero(keep).tolist():
+    for i in sequences:
         for track in packed.tracks(i):
             for suffix, clip, k in _pieces(packed, i, track):
                 name = None if k is None or k < 0 else packed.class_names[k]
@@ -134,19 +204,10 @@ def _frame(packed: PackedSet, i: int, track: Track, frame: int) -> int:
     return min(round(float(packed.times_s[packed.offsets[i] + frame] - track.start_s) * track.fps), len(track) - 1)
 
 
-def _captioned(packed: PackedSet, keep: np.ndarray, path: Path) -> list[Triplet]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        spans: dict[tuple[str, float | None, float | None], list[str]] = {}
-        for row in rows:
-            spans.setdefault((row["seq_id"], row["start_s"], row["end_s"]), []).append(row["text"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(
-            f"captions {path}: {error!r}; expected a JSON list of objects with seq_id, start_s, end_s, text"
-        ) from error
-    at = {id: i for i, id in enumerate(packed.ids) if keep[i]}
+def _captioned(packed: PackedSet, sequences: Sequence[int], captions: SequenceCaptions) -> list[Triplet]:
+    at = {packed.ids[i]: i for i in sequences}
     triplets = []
-    for (seq_id, start_s, end_s), texts in spans.items():
+    for (seq_id, start_s, end_s), texts in captions.items():
         if seq_id not in at:
             continue
         for track in packed.tracks(at[seq_id]):
