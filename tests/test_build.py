@@ -318,6 +318,51 @@ def test_pose_files_and_packed_sets(tmp_path: Path) -> None:
     assert len(wave.track) == len(SAMPLES[0])
 
 
+def test_captions_by_sequence_leave_the_other_sequences_as_they_are(tmp_path: Path) -> None:
+    some = [replace(track, id=f"s{i}") for i, track in enumerate(SAMPLES[:4])]
+    write_packed(tmp_path / "gym.npz", some, labels=["wave", "clap"] * 2)
+    write_tracks(tmp_path / "own.npz", SAMPLES[6:7])
+    captions = [
+        {"seq_id": "s1", "start_s": None, "end_s": None, "text": "claps twice"},
+        {"seq_id": "nobody", "start_s": 2, "end_s": 3, "text": "hops"},
+    ]
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    out = str(tmp_path / "out")
+    command = ["build", "-o", out, "--from-poses", str(tmp_path / "gym.npz")]
+    command += ["--from-poses", str(tmp_path / "own.npz"), "--captions", str(tmp_path / "captions.json"), "--json"]
+    run = CliRunner().invoke(app, command)
+    assert run.exit_code == 0
+    report = json.loads(run.stdout)
+    assert report["unused_captions"] == ["nobody at 2 s"]
+    assert report["without_text"] == ["own.npz"]
+    assert report["clips"] == report["triplets"] == len(open_shards(out))
+    records = {r.id: r for _, r in open_shards(out).records() if r.collection == "gym"}
+    plain = {t.id: t for t in read_triplets(tmp_path / "gym.npz")}
+    assert set(records) == set(plain)
+    for id, own in records.items():
+        expected = ("claps twice",) if id == "gym/s1" else plain[id].texts
+        assert tuple(t.text for t in own.texts) == expected
+        assert own.label == (None if id == "gym/s1" else plain[id].label)
+    again = CliRunner().invoke(app, command)
+    assert "captions by sequence choose the clips when a set is built" in " ".join(again.stderr.split())
+
+
+def test_captions_of_unknown_sequences_are_told_and_nothing_false(tmp_path: Path) -> None:
+    write_packed(tmp_path / "gym.npz", [replace(SAMPLES[0], id="s0")], labels=["wave"])
+    captions = [{"seq_id": "nobody", "start_s": None, "end_s": None, "text": "hops"}]
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    command = ["build", "-o", str(tmp_path / "out"), "--from-poses", str(tmp_path / "gym.npz")]
+    run = CliRunner().invoke(app, [*command, "--captions", str(tmp_path / "captions.json")])
+    assert run.exit_code == 0
+    assert "1 caption is about no source: nobody" in " ".join(run.stdout.split())
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert (report["clips"], report["left_out"], report["without_clips"]) == (1, {}, {})
+    assert report["unused_captions"] == ["nobody"]
+    # Without the set, seq_id is the name of a source as any other.
+    run = CliRunner().invoke(app, ["build", "-o", str(tmp_path / "out"), "--captions", str(tmp_path / "captions.json")])
+    assert "1 caption is about no source: nobody" in " ".join(run.stdout.split())
+
+
 @pytest.mark.shared
 def test_a_real_set_trains_the_same_from_either(shared_data: Path, tmp_path: Path) -> None:
     path = shared_data / "florence3d" / "florence3d.npz"

@@ -205,9 +205,12 @@ def build(
     )
     if split not in ("", "train", "test"):
         raise TmorError(f"--split {split}; expected train, test, or nothing")
-    by_sequence = captions is not None and _is_by_sequence(captions)
-    texts, filtered = [], None
-    if captions is not None and not by_sequence:
+    texts, filtered, by_sequence = [], None, {}
+    if captions is not None and from_poses and _is_by_sequence(captions):
+        from tmor.posecap.triplets import read_sequence_captions
+
+        by_sequence = read_sequence_captions(captions)
+    elif captions is not None:
         from tmor.posecap.filters import filter_texts
         from tmor.posecap.texts import read_captions
 
@@ -223,7 +226,7 @@ def build(
     if videos:
         jobs.append((find_videos(videos), VideoReader(config, estimator)))
     if from_poses:
-        jobs.append((find_poses(from_poses, part=part), PoseReader(config, part, captions if by_sequence else None)))
+        jobs.append((find_poses(from_poses, part=part), PoseReader(config, part, by_sequence)))
     text, video = _teachers(text_teacher, video_teacher)
     reports = []
     with progress_bar("building") as progress:
@@ -244,6 +247,11 @@ def build(
             if text is not None or video is not None:
                 embed(output, report=report, text=text, video=video, sources=sources, progress=progress)
             reports.append(report)
+    if by_sequence and reports[-1].already:
+        err.print(
+            f"{captions}: captions by sequence choose the clips when a set is built; those of sets there before stay",
+            markup=False,
+        )
     if filtered is not None and filtered.dropped:
         err.print(str(filtered), markup=False)
     for report in reports:
@@ -275,24 +283,29 @@ def _teachers(text: str | None, video: str | None) -> tuple[TextTeacher | None, 
 
 def _print_build(report: BuildReport) -> None:
     out.print(
-        f"{report.sources} sources: {report.built} built, {report.already} there before, "
-        f"{len(report.skipped)} skipped; {report.clips} new triplets, {report.triplets} in all"
+        f"{_count(report.sources, 'source')}: {report.built} built, {report.already} there before, "
+        f"{len(report.skipped)} skipped; {_count(report.clips, 'new triplet')}, {report.triplets} in all"
     )
     for name, reason in list(report.skipped.items())[:MOST_ROWS]:
         out.print(f"skipped {name}: {reason}", markup=False)
     for reason, count in report.left_out.items():
-        out.print(f"left out {count} clips: {reason}", markup=False)
+        out.print(f"left out {_count(count, 'clip')}: {reason}", markup=False)
     if report.rewritten:
-        out.print(f"{report.rewritten} older triplets have new texts")
+        out.print(_count(report.rewritten, "older triplet has new texts", "older triplets have new texts"))
     if report.without_text:
-        out.print(
-            f"{len(report.without_text)} sources have no text: {', '.join(report.without_text[:5])}", markup=False
-        )
+        textless = _count(len(report.without_text), "source has no text", "sources have no text")
+        out.print(f"{textless}: {', '.join(report.without_text[:5])}", markup=False)
     if report.unused_captions:
-        names = ", ".join(report.unused_captions[:5])
-        out.print(f"{len(report.unused_captions)} captions are about no source: {names}", markup=False)
+        unused = _count(len(report.unused_captions), "caption is about no source", "captions are about no source")
+        out.print(f"{unused}: {', '.join(report.unused_captions[:5])}", markup=False)
     for column, count in report.embedded.items():
-        out.print(f"{count} triplets have a {column} embedding, {report.not_embedded[column]} have none")
+        embedded = _count(count, f"triplet has a {column} embedding", f"triplets have a {column} embedding")
+        out.print(f"{embedded}, {report.not_embedded[column]} without")
+
+
+def _count(n: int, one: str, many: str = "") -> str:
+    """``1 clip``, ``2 clips``; ``many`` where it is more than an s that differs."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 @app.command(rich_help_panel="Data")
@@ -312,10 +325,10 @@ def verify(
         print(json.dumps(asdict(audit), ensure_ascii=False))
     else:
         for finding in (*audit.wrong, *audit.notes):
-            out.print(f"{finding.count} {finding.what}", markup=False)
+            out.print(f"{finding.what}: {finding.count}", markup=False)
             for example in finding.examples:
                 out.print(f"  {example}", markup=False)
-        out.print(f"{audit.triplets} triplets: " + ("all is well" if not audit.wrong else "not all is well"))
+        out.print(f"{_count(audit.triplets, 'triplet')}: " + ("all is well" if not audit.wrong else "not all is well"))
     if audit.wrong:
         raise typer.Exit(2)
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,7 +36,7 @@ from tmor.posecap.captions import plain_label
 from tmor.posecap.duplicates import Seen, signature
 from tmor.posecap.shards import Record, Shards, create_shards, is_shards, open_shards
 from tmor.posecap.texts import Caption, by_source, texts_of
-from tmor.posecap.triplets import Triplet, read_triplets
+from tmor.posecap.triplets import SequenceCaptions, Triplet, read_captioned
 from tmor.skeleton.canonical import prepare
 from tmor.skeleton.formats import read_tracks
 from tmor.skeleton.formats.files import is_video, read_arrays, whole_file
@@ -87,6 +87,7 @@ class Clips:
     estimator_hash: str = ""
     left_out: Counter[str] = field(default_factory=Counter)
     chosen: bool = False  # somebody chose these clips: near-duplicates stay
+    unused_captions: tuple[str, ...] = ()  # captions of the reader's own that are not about this source
 
 
 class Reader(Protocol):
@@ -123,19 +124,23 @@ class PoseReader:
 
     Args:
         part: of packed sets (:meth:`tmor.skeleton.formats.PackedSet.part`).
-        captions: of packed sets, a file of captions by sequence: the clips are then those of the captions.
+        captions: of packed sets, by sequence: the clips of these sequences are then those of the captions.
     """
 
     config: BuildConfig
     part: str | None = None
-    captions: Path | None = None
+    captions: SequenceCaptions = field(default_factory=dict)
 
     def __call__(self, source: Source) -> Clips:
         if source.path.suffix != ".npz" or not is_packed(read_arrays(source.path)):
-            return _cut_all(read_tracks(source.path), source, self.config)
-        triplets = read_triplets(source.path, part=self.part, captions=self.captions)
-        seen = [t for t in triplets if not np.isnan(t.track.keypoints).all()]
-        return Clips(seen, left_out=Counter({"nobody is seen": len(triplets) - len(seen)}), chosen=True)
+            clips, ids = _cut_all(read_tracks(source.path), source, self.config), set[str]()
+        else:
+            triplets, ids = read_captioned(source.path, self.captions, part=self.part)
+            seen = [t for t in triplets if not np.isnan(t.track.keypoints).all()]
+            unseen = len(triplets) - len(seen)
+            clips = Clips(seen, left_out=Counter({"nobody is seen": unseen} if unseen else {}), chosen=True)
+        unused = tuple(_caption_name(id, start_s) for id, start_s, _ in self.captions if id not in ids)
+        return replace(clips, unused_captions=unused)
 
 
 @dataclass
@@ -411,6 +416,7 @@ class _Texts:
 
     def __init__(self, captions: Sequence[Caption], captioner: Captioner | None) -> None:
         self._captions, self._groups, self._captioner = captions, by_source(captions), captioner
+        self._elsewhere: tuple[str, ...] | None = None
 
     def __call__(
         self, source: str, path: Path | None, track: Track, own: Sequence[Caption], label: str | None
@@ -435,13 +441,19 @@ class _Texts:
 
     def unused(self, sources: Sequence[Source], shards: Shards) -> list[str]:
         """Captions that are about no source that was given or is in the data set."""
+        unused = list(self._elsewhere or ())
         names = {source.name for source in sources} | set(shards.column("source").column("source").to_pylist())
         used = {id(caption) for name in names for caption in texts_of(self._groups, name)}
-        return [
-            caption.source if caption.start_s is None else f"{caption.source} at {caption.start_s:g} s"
-            for caption in self._captions
-            if id(caption) not in used
-        ]
+        return unused + [_caption_name(c.source, c.start_s) for c in self._captions if id(c) not in used]
+
+    def leave(self, unused: tuple[str, ...]) -> None:
+        """Note which captions a reader did not use; those that it uses nowhere are unused."""
+        left = set(unused)
+        self._elsewhere = unused if self._elsewhere is None else tuple(c for c in self._elsewhere if c in left)
+
+
+def _caption_name(source: str, start_s: float | None) -> str:
+    return source if start_s is None else f"{source} at {start_s:g} s"
 
 
 class _Writer:
@@ -480,6 +492,7 @@ class _Writer:
             _log.warning("%s is skipped: %s", source.name, made.error)
             return
         self._check_estimator(made.clips)
+        self._texts.leave(made.clips.unused_captions)
         kept, left_out = [], Counter(made.clips.left_out)
         for triplet in made.clips.triplets:
             if triplet.id in self._ids:
