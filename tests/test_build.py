@@ -133,10 +133,73 @@ def test_new_captions_need_no_new_poses(tmp_path: Path) -> None:
     assert {r.label for r in records if r.texts} == {"waves"}
     assert report.rewritten == sum(bool(r.texts) for r in records) > 0
     described = build(tmp_path / "out", [], None, captioner=Moves())
-    assert described.rewritten == n - report.rewritten
+    assert described.rewritten == n  # a class name alone is described, too
     assert build(tmp_path / "out", [], None, captioner=Moves()).rewritten == 0
     texts = {t for _, r in open_shards(tmp_path / "out").records() for t in r.texts if r.source == "clip000.mp4"}
     assert {(t.text, t.kind, t.origin) for t in texts} == {("moves None", "generated", "fake words")}
+    texts = {t for _, r in open_shards(tmp_path / "out").records() for t in r.texts if r.source == "clip001.mp4"}
+    assert {(t.text, t.kind, t.origin) for t in texts} == {
+        ("waves", "label", ""),
+        ("moves waves", "generated", "fake words"),
+    }
+
+
+def told(path: Path) -> dict[str, tuple]:
+    """{id: (label, all of its texts)}."""
+    return {r.id: (r.label, [(t.text, t.kind, t.origin) for t in r.texts]) for _, r in open_shards(path).records()}
+
+
+@pytest.mark.parametrize("said", ["text", "label", "text,label"])
+@pytest.mark.parametrize("with_source", [False, True])
+def test_captions_given_later_equal_captions_given_at_once(tmp_path: Path, said: str, with_source: bool) -> None:
+    some = [replace(track, id=f"s{i}") for i, track in enumerate(SAMPLES[:4])]
+    write_packed(tmp_path / "gym.npz", some, labels=["clap", "no_such", "clap", "clap"])
+    captions = tmp_path / "captions.csv"
+    # What both say ("clap") is the source's own word, and stays when other captions come.
+    cells = {"text": "claps both hands", "label": "clap", "text,label": "claps both hands,clap"}
+    captions.write_text(f"source,{said}\ngym.npz,{cells[said]}\n")
+    poses = ["--from-poses", str(tmp_path / "gym.npz")]
+
+    def run(out: str, *options: str) -> str:
+        found = CliRunner().invoke(app, ["build", "-o", str(tmp_path / out), *options])
+        assert found.exit_code == 0
+        return found.stdout
+
+    run("bare", *poses)
+    run("later", *poses)
+    run("once", *poses, "--captions", str(captions))
+    assert "older triplet" in run("later", *(poses if with_source else []), "--captions", str(captions))
+    assert told(tmp_path / "later") == told(tmp_path / "once")
+    assert {label for label, _ in told(tmp_path / "once").values()} == {"clap", "no_such"}
+    kinds = {kind for _, texts in told(tmp_path / "once").values() for _, kind, _ in texts}
+    assert kinds >= {"label", "description"}
+    captions.write_text("source,text\ngym.npz,moves about\n")
+    run("later", "--captions", str(captions))
+    run("moved", *poses, "--captions", str(captions))
+    assert told(tmp_path / "later") == told(tmp_path / "moved")
+    for id, (label, texts) in told(tmp_path / "bare").items():
+        assert told(tmp_path / "moved")[id] == (label, [("moves about", "caption", "captions.csv"), *texts])
+
+
+def test_a_captioner_given_later_equals_one_given_at_once(tmp_path: Path) -> None:
+    some = [replace(track, id=f"s{i}") for i, track in enumerate(SAMPLES[:3])]
+    write_packed(tmp_path / "gym.npz", some, labels=["clap", "no_such", None])
+    sources, reader = find_poses([tmp_path / "gym.npz"]), PoseReader(BuildConfig())
+    build(tmp_path / "later", sources, reader)
+    assert build(tmp_path / "later", sources, reader, captioner=Moves()).rewritten == 2
+    assert build(tmp_path / "once", sources, reader, captioner=Moves()).rewritten == 0
+    assert told(tmp_path / "later") == told(tmp_path / "once")
+    assert told(tmp_path / "once")["gym/s1"] == (
+        "no_such",
+        [("no such", "label", "gym.npz"), ("moves no such", "generated", "fake words")],
+    )
+    assert told(tmp_path / "once")["gym/s2"] == (None, [("moves None", "generated", "fake words")])
+    assert [kind for _, kind, _ in told(tmp_path / "once")["gym/s0"][1]] == ["label"] + ["description"] * 8
+    # Captions take the place of generated words, as if they had been there at first.
+    captions = [Caption("gym", "moves about", origin="captions.csv")]
+    build(tmp_path / "later", [], None, captions=captions)
+    build(tmp_path / "captioned", sources, reader, captions=captions)
+    assert told(tmp_path / "later") == told(tmp_path / "captioned")
 
 
 def test_what_is_missing_or_too_much_is_listed(tmp_path: Path) -> None:

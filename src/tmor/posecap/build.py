@@ -53,6 +53,7 @@ REPORT = "build-report.json"
 """What became of every source, beside the data set."""
 
 _LOCK = "build.lock"
+_OURS = "tmor"  # the origin of our descriptions of a source's own labels
 _FPS = 15.0
 _PICTURE = 384  # pixels along a side of what captioners look at
 _VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp"}
@@ -418,18 +419,49 @@ class _Texts:
         self._captions, self._groups, self._captioner = captions, by_source(captions), captioner
         self._elsewhere: tuple[str, ...] | None = None
 
-    def __call__(
-        self, source: str, path: Path | None, track: Track, own: Sequence[Caption], label: str | None
+    def first(self, source: Source, triplet: Triplet) -> tuple[tuple[Caption, ...], str | None]:
+        """Texts and label of a new clip: what the captions say, then what the source itself says."""
+        kind, later, origin = ("caption", "caption", source.path.name)
+        if triplet.label is not None:
+            kind, later, origin = ("label", "description", _OURS)
+        own = [Caption(source.name, text, kind=kind, origin=source.path.name) for text in triplet.texts[:1]]
+        own += [Caption(source.name, text, kind=later, origin=origin) for text in triplet.texts[1:]]
+        said = self._said(source.name, triplet.track)
+        path = source.path if is_video(source.path) else None
+        found = self._with_generated(said, own, path, triplet.track, triplet.label)
+        return found, triplet.label or _label(found)
+
+    def again(self, record: Record, path: Path | None) -> tuple[tuple[Caption, ...], str | None] | None:
+        """Texts and label of an older triplet, as a new clip would get them; None where nothing new is said.
+
+        New captions take the place of older ones; what the source itself says stays.
+        """
+        said = self._said(record.source, record.track)
+        kept = [t for t in record.texts if t.kind != "generated" and (not said or _is_own(t, record.source))]
+        label = record.label if not said or any(t.kind == "label" for t in kept) else None
+        found = self._with_generated(said, kept, path, record.track, label)
+        if not said and not any(t.kind == "generated" for t in found):
+            return None
+        return found, label or _label(found)
+
+    def _said(self, source: str, track: Track) -> list[Caption]:
+        return texts_of(self._groups, source, track.start_s, None if track.fps is None else track.end_s)
+
+    def _with_generated(
+        self, said: Sequence[Caption], own: Sequence[Caption], path: Path | None, track: Track, label: str | None
     ) -> tuple[Caption, ...]:
-        """All texts of a clip; ``own`` are those that the source knows itself."""
-        end_s = None if track.fps is None else track.end_s
-        found = [*texts_of(self._groups, source, track.start_s, end_s), *own]
+        """All texts, each once, and what the captioner says where they are a class name at most."""
+        known = {caption.text: caption for caption in own}
+        found: dict[str, Caption] = {}
+        for caption in (*said, *own):
+            found.setdefault(caption.text, known.get(caption.text, caption))  # what both say is the source's own
         captioner = self._captioner
-        if captioner is not None and all(caption.kind == "label" for caption in found):
-            name = next((caption.text for caption in found), label)
-            words = captioner(Clip(track, self._pictures(path, track.start_s, end_s), name))
-            found += [Caption(source, text, kind="generated", origin=captioner.name) for text in words]
-        return tuple({caption.text: caption for caption in reversed(found)}.values())[::-1]
+        if captioner is not None and all(caption.kind == "label" for caption in found.values()):
+            name = next(iter(found), label)
+            end_s = None if track.fps is None else track.end_s
+            for text in captioner(Clip(track, self._pictures(path, track.start_s, end_s), name)):
+                found.setdefault(text, Caption("", text, kind="generated", origin=captioner.name))
+        return tuple(found.values())
 
     def _pictures(self, path: Path | None, start_s: float, end_s: float | None) -> np.ndarray | None:
         """What a captioner that looks at pictures sees of a stretch; None where there is no video."""
@@ -521,25 +553,16 @@ class _Writer:
         self._pending, self._since = [], time.monotonic()
 
     def _record(self, made: _Made, triplet: Triplet, own: bytes) -> Record:
-        source = made.source.name
-        name = made.source.path.name
-        first = "label" if triplet.label is not None else "caption"
-        later = "description" if triplet.label is not None else "caption"
-        texts = [
-            Caption(source, text, kind=first if n == 0 else later, origin="tmor" if n and triplet.label else name)
-            for n, text in enumerate(triplet.texts)
-        ]
-        path = made.source.path
-        found = self._texts(source, path if is_video(path) else None, triplet.track, texts, triplet.label)
+        texts, label = self._texts.first(made.source, triplet)
         return Record(
             id=triplet.id,
             collection=triplet.source,
-            source=source,
+            source=made.source.name,
             source_hash=made.source_hash,
             track=triplet.track,
             signature=own,
-            texts=found,
-            label=triplet.label or _label(found),
+            texts=texts,
+            label=label,
             licence=self._licence,
             estimator=made.clips.estimator if made.clips else "",
             estimator_hash=made.clips.estimator_hash if made.clips else "",
@@ -559,6 +582,12 @@ class _Writer:
 
 def _label(texts: Iterable[Caption]) -> str | None:
     return next((plain_label(t.text) for t in texts if t.kind == "label"), None)
+
+
+def _is_own(text: Caption, source: str) -> bool:
+    """Whether a source said this itself (its file, whose name ``source`` ends in up to ``#part``), not a file of
+    captions."""
+    return text.origin == _OURS or f"/{text.origin}#" in f"/{source}#"
 
 
 def _pending(
@@ -593,31 +622,39 @@ def _pending(
 
 
 def _rewrite(shards: Shards, texts: _Texts, sources: Sequence[Source], version: int, progress: Progress) -> int:
-    """Give older triplets the texts that are theirs now; those about which nothing new is said keep what they have."""
-    collections = {source.collection for source in sources}
-    videos = {(s.collection, s.name): s.path for s in sources if is_video(s.path)}
+    """Give the triplets of an older version the texts that are theirs now, and count those that changed."""
     changed: dict[int, tuple[Caption, ...]] = {}
     labels: dict[int, str | None] = {}
-    count, total = 0, len(shards)
-    old = open_shards(shards.path, version=shards.version)
-    for n, (row, record) in enumerate(old.records()):
-        if n % 1024 == 0:
-            progress("texts", n, total)
-        if collections and record.collection not in collections:
-            continue
-        video = videos.get((record.collection, record.source))
-        found = texts(record.source, video, record.track, (), record.label)
-        generated = all(t.kind == "generated" for t in record.texts)
-        if not found or (all(t.kind == "generated" for t in found) and not generated):
-            continue
-        if [(t.text, t.kind, t.origin) for t in found] == [(t.text, t.kind, t.origin) for t in record.texts]:
-            continue
-        changed[row], labels[row] = found, _label(found) or record.label
+    count = 0
+    for row, found, label in _retold(open_shards(shards.path, version=version), texts, sources, progress):
+        changed[row], labels[row] = found, label
         if len(changed) == 4096:
             shards.set_texts(changed, labels)
             count, changed, labels = count + len(changed), {}, {}
     shards.set_texts(changed, labels)
     return count + len(changed)
+
+
+def _retold(
+    shards: Shards, texts: _Texts, sources: Sequence[Source], progress: Progress
+) -> Iterator[tuple[int, tuple[Caption, ...], str | None]]:
+    """(_rowid, texts, label) of triplets whose texts are other ones now."""
+    collections = {source.collection for source in sources}
+    collections |= {
+        source.path.stem for source in sources if source.path.suffix == ".npz"
+    }  # packed sets have their own
+    videos = {(s.collection, s.name): s.path for s in sources if is_video(s.path)}
+    for n, (row, record) in enumerate(shards.records()):
+        if n % 1024 == 0:
+            progress("texts", n, len(shards))
+        if collections and record.collection not in collections:
+            continue
+        again = texts.again(record, videos.get((record.collection, record.source)))
+        if again is None:
+            continue
+        found, label = again
+        if [(t.text, t.kind, t.origin) for t in found] != [(t.text, t.kind, t.origin) for t in record.texts]:
+            yield row, found, label
 
 
 def _write_report(out: Path, report: BuildReport) -> None:
