@@ -22,7 +22,7 @@ from tmor.config import BuildConfig
 from tmor.errors import TmorError
 from tmor.posecap import build as building
 from tmor.posecap.build import REPORT, Clips, PoseReader, Source, _cut_all, build, cut, embed, find_poses, find_videos
-from tmor.posecap.captioners import Clip
+from tmor.posecap.captioners import Clip, EndpointCaptioner
 from tmor.posecap.shards import open_shards
 from tmor.posecap.texts import Caption
 from tmor.posecap.triplets import read_triplets
@@ -466,6 +466,82 @@ def test_the_command(tmp_path: Path) -> None:
     ):
         found = CliRunner().invoke(app, wrong)
         assert isinstance(found.exception, TmorError) and message in str(found.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("cut.npz", [], "cut.npz: {path}: not a complete .npz (a zip archive of arrays); the file may be truncated"),
+        ("gym.npz", ["--part", "nope"], "gym.npz#nope: set 'gym' has no part 'nope'; its parts are none"),
+        (
+            "empty.json",
+            [],
+            "empty.json: {path}: the file is empty; expected a pose file (.bvh, .json, .npz, .pkl, .skeleton)",
+        ),
+    ],
+)
+def test_where_no_source_can_be_taken_nothing_is_left_behind(
+    tmp_path: Path, name: str, options: list[str], said: str
+) -> None:
+    write_packed(tmp_path / "gym.npz", [replace(SAMPLES[0], id="s0")], labels=["wave"])
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "gym.npz").read_bytes()[:500])
+    (tmp_path / "empty.json").write_text("")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    command = ["--from-poses", str(tmp_path / name), *options]
+    for out in ("new", "mine"):
+        found = CliRunner().invoke(app, ["build", "-o", str(tmp_path / out), *command])
+        assert isinstance(found.exception, TmorError)
+        reason = said.format(path=tmp_path / name)
+        assert str(found.exception) == f"no source can be taken, nothing is built: {reason}"
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+    # A data set that was there before stays; one source of several is enough.
+    both = ["build", "-o", str(tmp_path / "set"), "--from-poses", str(tmp_path / "gym.npz"), *command[:2]]
+    assert CliRunner().invoke(app, both).exit_code == 0
+    again = CliRunner().invoke(app, ["build", "-o", str(tmp_path / "set"), *command])
+    assert isinstance(again.exception, TmorError)
+    assert len(open_shards(tmp_path / "set")) == 1
+
+
+def test_videos_that_fail_leave_the_poses_their_data_set(tmp_path: Path) -> None:
+    write_packed(tmp_path / "gym.npz", [replace(SAMPLES[0], id="s0")], labels=["wave"])
+    (tmp_path / "a.mp4").write_text("no video")
+    command = ["build", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out"), "--text-teacher", "offline"]
+    run = CliRunner().invoke(app, [*command, "--from-poses", str(tmp_path / "gym.npz"), "--estimator", "mediapipe"])
+    assert run.exit_code == 0
+    assert "1 source: 0 built, 0 there before, 1 skipped; 0 new triplets, 0 in all" in run.stdout
+    assert "1 source: 1 built, 0 there before, 0 skipped; 1 new triplet, 1 in all" in run.stdout
+
+
+def test_a_dry_run_asks_each_thing_once_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
+    some = [replace(track, id=f"s{i}") for i, track in enumerate(SAMPLES[:4])]
+    write_packed(tmp_path / "gym.npz", some, labels=["no_such", "clap", "no_such", "nor_this"])
+    endpoint = "http://127.0.0.1:9/v1"
+    command = ["build", "-o", str(tmp_path / "out"), "--from-poses", str(tmp_path / "gym.npz")]
+    dry = [*command, "--captioner", f"{endpoint}#m", "--dry-run"]
+    run = CliRunner().invoke(app, dry)
+    asked = EndpointCaptioner(endpoint, "m").prompt
+    assert run.exit_code == 0
+    assert run.stdout == f"{asked('no_such')}\n{asked('nor_this')}\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"gym.npz"}
+    # Of a data set that is there, too.
+    assert CliRunner().invoke(app, command).exit_code == 0
+    before, version = rows(tmp_path / "out"), open_shards(tmp_path / "out").version
+    again = CliRunner().invoke(app, dry)
+    assert again.stdout == run.stdout
+    assert (rows(tmp_path / "out"), open_shards(tmp_path / "out").version) == (before, version)
+
+    real = [*command, "--captioner", f"{endpoint}#m"]
+    sent = []
+    monkeypatch.setattr(EndpointCaptioner, "_asked", lambda self, prompt, label: sent.append(prompt) or ("moves so",))
+    assert "3 older triplets have new texts" in CliRunner().invoke(app, real).stdout
+    assert sent == [asked("no_such"), asked("nor_this")]
+    wrong = CliRunner().invoke(app, [*command, "--captioner", "kinematic", "--dry-run"])
+    assert str(wrong.exception) == (
+        "--dry-run with captioner kinematic; expected --captioner ENDPOINT#MODEL, which is asked"
+    )
 
 
 class FakeTeacher:

@@ -291,7 +291,7 @@ def test_an_endpoint_without_a_key_is_asked_without(endpoint, monkeypatch):
 
 def test_a_dry_run_prints_prompts_and_asks_nobody(endpoint, capsys):
     captioner = EndpointCaptioner(endpoint.url, "m", dry_run=True)
-    assert captioner(WAVE) == ()
+    assert captioner(WAVE) == captioner(WAVE) == ()
     assert capsys.readouterr().out.strip() == captioner.prompt("Wave_Hand")
     assert not endpoint.asked
     assert captioner(Clip()) == ()

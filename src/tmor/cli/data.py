@@ -172,7 +172,9 @@ def build(
         str | None,
         typer.Option(help="For clips without text: kinematic, a model's folder or hub id, or ENDPOINT#MODEL."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what an endpoint would be asked.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what an endpoint would be asked; write nothing.")
+    ] = False,
     unfiltered: Annotated[bool, typer.Option("--unfiltered", help="Keep captions that say nothing useful.")] = False,
     licence: Annotated[str, typer.Option(help="Words of the sources' licence.")] = "",
     split: Annotated[str, typer.Option(help="Of the sources: train, test, or empty.")] = "",
@@ -191,8 +193,9 @@ def build(
 ) -> None:
     """Make a data set of (skeleton, video, text) triplets out of videos or pose files; the same command goes on."""
     from tmor.config import build_config
-    from tmor.posecap.build import PoseReader, Reader, VideoReader, embed, find_poses, find_videos
+    from tmor.posecap.build import PoseReader, Reader, VideoReader, embed, find_poses, find_videos, rehearse
     from tmor.posecap.build import build as run
+    from tmor.posecap.captioners import EndpointCaptioner, load_captioner
 
     config = build_config(
         {
@@ -217,36 +220,55 @@ def build(
         texts = read_captions(captions)
         if not unfiltered:
             texts, filtered = filter_texts(texts)
-    words = None
-    if captioner is not None:
-        from tmor.posecap.captioners import load_captioner
-
-        words = load_captioner(captioner, dry_run=dry_run)
+    words = None if captioner is None else load_captioner(captioner, dry_run=dry_run)
+    if dry_run and not isinstance(words, EndpointCaptioner):
+        raise TmorError(f"--dry-run with captioner {captioner}; expected --captioner ENDPOINT#MODEL, which is asked")
     jobs: list[tuple[list[BuildSource], Reader | None]] = []
     if videos:
         jobs.append((find_videos(videos), VideoReader(config, estimator)))
     if from_poses:
         jobs.append((find_poses(from_poses, part=part), PoseReader(config, part, by_sequence)))
-    text, video = _teachers(text_teacher, video_teacher)
+    text, video = (None, None) if dry_run else _teachers(text_teacher, video_teacher)
     reports = []
     with progress_bar("building") as progress:
         for sources, reader in jobs or [([], None)]:
-            report = run(
-                output,
-                sources,
-                reader,
-                config=config,
-                captions=texts,
-                captioner=words,
-                licence=licence,
-                split=split,
-                workers=workers if reader is not None and isinstance(reader, VideoReader) else None,
-                engine=engine.value,
-                progress=progress,
-            )
-            if text is not None or video is not None:
+            processes = workers if isinstance(reader, VideoReader) else None
+            if dry_run and words is not None:
+                report = rehearse(
+                    output,
+                    sources,
+                    reader,
+                    captioner=words,
+                    config=config,
+                    captions=texts,
+                    workers=processes,
+                    engine=engine.value,
+                    progress=progress,
+                )
+            else:
+                report = run(
+                    output,
+                    sources,
+                    reader,
+                    config=config,
+                    captions=texts,
+                    captioner=words,
+                    licence=licence,
+                    split=split,
+                    workers=processes,
+                    engine=engine.value,
+                    progress=progress,
+                )
+            if (text is not None or video is not None) and not report.failed:
                 embed(output, report=report, text=text, video=video, sources=sources, progress=progress)
             reports.append(report)
+    if all(report.failed for report in reports):
+        (name, reason), *others = (each for report in reports for each in report.skipped.items())
+        more = f"; and {_count(len(others), 'other')}" if others else ""
+        raise TmorError(f"no source can be taken, nothing is built: {name}: {reason.removeprefix(f'{name}: ')}{more}")
+    if dry_run:
+        err.print("a dry run: nothing is asked, nothing is written")
+        return
     if by_sequence and reports[-1].already:
         err.print(
             f"{captions}: captions by sequence choose the clips when a set is built; those of sets there before stay",

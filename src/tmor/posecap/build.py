@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from multiprocessing import get_context
@@ -28,18 +28,18 @@ from typing import Literal, Protocol
 import numpy as np
 
 from tmor.config import BuildConfig
-from tmor.errors import LayoutError, TmorError
+from tmor.errors import FormatError, LayoutError, TmorError
 from tmor.pose import PoseEstimator, find_people, load_estimator
 from tmor.pose.videos import content_id
 from tmor.posecap.captioners import Captioner, Clip, PictureCaptioner
 from tmor.posecap.captions import plain_label
 from tmor.posecap.duplicates import Seen, signature
-from tmor.posecap.shards import Record, Shards, create_shards, is_shards, open_shards
+from tmor.posecap.shards import Record, Shards, create_shards, discard_shards, is_shards, open_shards
 from tmor.posecap.texts import Caption, by_source, texts_of
 from tmor.posecap.triplets import SequenceCaptions, Triplet, read_captioned
 from tmor.skeleton.canonical import prepare
 from tmor.skeleton.formats import read_tracks
-from tmor.skeleton.formats.files import is_video, read_arrays, whole_file
+from tmor.skeleton.formats.files import is_video, read_arrays, read_bytes, whole_file
 from tmor.skeleton.formats.packed import is_packed
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.tracks import Track
@@ -178,6 +178,16 @@ class BuildReport:
     not_embedded: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
+    @property
+    def failed(self) -> bool:
+        """Whether there were sources, and not one of them could be taken."""
+        return self.sources > 0 and not (self.built or self.already)
+
+    def skip(self, source: Source, reason: str) -> None:
+        """Note, and log, that a source is skipped."""
+        self.skipped[source.name] = reason
+        _log.warning("%s is skipped: %s", source.name, reason)
+
 
 # ---- sources
 
@@ -233,6 +243,13 @@ def _is_openpose(path: Path) -> bool:
 
 
 def _hash(path: Path) -> str:
+    if path.suffix.lower() in _POSES and not path.is_dir():
+        try:
+            read_bytes(path, 1)
+        except FormatError as error:
+            raise FormatError(f"{error}; expected a pose file ({', '.join(sorted(_POSES))})") from None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     if not path.is_dir():
         return content_id(path)
     digest = hashlib.sha256()
@@ -333,7 +350,7 @@ def build(
     commit_s: float = 60.0,
     progress: Progress = lambda what, done, total: None,
 ) -> BuildReport:
-    """Build, go on building, or extend a data set.
+    """Build, go on building, or extend a data set. Of a new one nothing is left where not one source can be read.
 
     Args:
         out: the data set's folder; new, or one that was built before.
@@ -358,15 +375,11 @@ def build(
     out, config = Path(out), config or BuildConfig()
     report = BuildReport(sources=len(sources))
     texts = _Texts(captions, captioner)
-    if re.match(r"\w{2,}:/", str(out)):
-        raise TmorError(f"{out}: can't be built in an object store; build in a folder and copy that")
-    if not sources and not is_shards(out):
-        raise TmorError(f"{out}: holds no data set yet, and there is nothing to build from; expected videos or poses")
+    _check_place(out, sources)
+    there = out.exists()
     with _locked(out):
-        shards = open_shards(out) if is_shards(out) else create_shards(out, settings=asdict(config))
-        if shards.settings != asdict(config):
-            was = ", ".join(f"{key} {value}" for key, value in shards.settings.items() if asdict(config)[key] != value)
-            raise TmorError(f"{out}: was built with {was}; use the same, or build into another folder")
+        new = not is_shards(out)
+        shards = create_shards(out, settings=asdict(config)) if new else _opened(out, config)
         before = shards.version
         try:
             if sources and reader is not None:
@@ -386,7 +399,72 @@ def build(
             report.unused_captions = texts.unused(sources, shards)
             report.seconds = time.monotonic() - started
             _write_report(out, report)
+        if new and report.failed:
+            discard_shards(out)
+            (out / REPORT).unlink(missing_ok=True)
+            (out / _LOCK).unlink(missing_ok=True)
+    if new and report.failed and not there:
+        with suppress(OSError):  # somebody else has put something into it
+            out.rmdir()
     return report
+
+
+def rehearse(
+    out: str | Path,
+    sources: Sequence[Source],
+    reader: Reader | None,
+    *,
+    captioner: Captioner,
+    config: BuildConfig | None = None,
+    captions: Sequence[Caption] = (),
+    workers: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    progress: Progress = lambda what, done, total: None,
+) -> BuildReport:
+    """Show the captioner the clips that :func:`build` would show it, and write nothing.
+
+    Clips that turn out to be nearly the same as others are shown, too. Poses that are found stay in the cache.
+    """
+    out, report, texts = Path(out), BuildReport(sources=len(sources)), _Texts(captions, captioner)
+    _check_place(out, sources)
+    hashes = {}
+    if is_shards(out):
+        shards = _opened(out, config or BuildConfig())
+        hashes = _hashes(shards)
+        for _ in _retold(shards, texts, sources, progress):
+            pass
+    if reader is not None:
+        for made in _run(_Work(reader), _pending(sources, hashes, report), workers, engine):
+            if made.clips is None:
+                report.skip(made.source, made.error)
+                continue
+            report.built += 1
+            for triplet in made.clips.triplets:
+                texts.first(made.source, triplet)
+            progress(made.source.name, report.already + len(report.skipped) + report.built, len(sources))
+    return report
+
+
+def _check_place(out: Path, sources: Sequence[Source]) -> None:
+    if re.match(r"\w{2,}:/", str(out)):
+        raise TmorError(f"{out}: can't be built in an object store; build in a folder and copy that")
+    if not sources and not is_shards(out):
+        raise TmorError(f"{out}: holds no data set yet, and there is nothing to build from; expected videos or poses")
+
+
+def _opened(out: Path, config: BuildConfig) -> Shards:
+    shards = open_shards(out)
+    if shards.settings != asdict(config):
+        was = ", ".join(f"{key} {value}" for key, value in shards.settings.items() if asdict(config)[key] != value)
+        raise TmorError(f"{out}: was built with {was}; use the same, or build into another folder")
+    return shards
+
+
+def _hashes(shards: Shards) -> dict[tuple[str, str], str]:
+    """{(collection, source): hash} of the sources that are in the data set."""
+    table = shards.column("collection", "source", "source_hash")
+    names = zip(*(table.column(c).to_pylist() for c in ("collection", "source", "source_hash")), strict=True)
+    return {(collection, source): digest for collection, source, digest in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -504,14 +582,13 @@ class _Writer:
         self._shards, self._texts, self._report = shards, texts, report
         self._licence, self._split = licence, split
         self._commit_rows, self._commit_s = commit_rows, commit_s
-        table = shards.column("collection", "source", "source_hash", "estimator", "estimator_hash")
         # Within the split only: what a test part shares with a training part is for tmor verify to name.
         self._seen = Seen()
         for own in shards.column("signature", where=f"split = '{split}'").column("signature").to_pylist():
             self._seen.add(own)
         self._ids: set[str] = set(shards.column("id").column("id").to_pylist())
-        names = zip(*(table.column(c).to_pylist() for c in ("collection", "source", "source_hash")), strict=True)
-        self.hashes: dict[tuple[str, str], str] = {(c, s): h for c, s, h in names}
+        self.hashes = _hashes(shards)
+        table = shards.column("estimator", "estimator_hash")
         used = zip(*(table.column(c).to_pylist() for c in ("estimator_hash", "estimator")), strict=True)
         self._estimators: dict[str, str] = {h: name for h, name in set(used) if h}
         self._pending: list[Record] = []
@@ -520,8 +597,7 @@ class _Writer:
     def add(self, made: _Made) -> None:
         source, report = made.source, self._report
         if made.clips is None:
-            report.skipped[source.name] = made.error
-            _log.warning("%s is skipped: %s", source.name, made.error)
+            report.skip(source, made.error)
             return
         self._check_estimator(made.clips)
         self._texts.leave(made.clips.unused_captions)
@@ -604,8 +680,7 @@ def _pending(
         try:
             digest = _hash(source.path)
         except (TmorError, OSError) as error:
-            report.skipped[source.name] = str(error)
-            _log.warning("%s is skipped: %s", source.name, error)
+            report.skip(source, str(error))
             continue
         own = key(source.name, digest)
         if own in done:
@@ -614,8 +689,7 @@ def _pending(
             report.same_content[source.name] = new[own]
         elif (source.collection, source.name) in hashes:
             reason = "its content has changed since it was built; its clips of then stay"
-            report.skipped[source.name] = f"{reason} (build into another folder to take the new one)"
-            _log.warning("%s is skipped: %s", source.name, reason)
+            report.skip(source, f"{reason} (build into another folder to take the new one)")
         else:
             new[own] = source.name
             yield source, digest

@@ -210,7 +210,7 @@ class EndpointCaptioner:
         timeout_s: of one try.
         tries: of one request, with growing pauses, where the endpoint is busy, fails, does not answer in time or
             answers something else than a JSON list of texts.
-        dry_run: print prompts instead of sending them; the clips are then given no text.
+        dry_run: print prompts, each once, instead of sending them; the clips are then given no text.
 
     Raises:
         TmorError: ``base_url`` is no http(s) address.
@@ -237,6 +237,7 @@ class EndpointCaptioner:
         self._safe = address.scheme == "https" or address.hostname in ("localhost", "127.0.0.1", "::1")
         self._model, self._count, self._key_variable = model, count, key_variable
         self._timeout_s, self._tries, self._dry_run = timeout_s, max(tries, 1), dry_run
+        self._printed: set[str] = set()
         self.name = f"{model} at {address.hostname}"
         self.hash = hashlib.sha256(json.dumps([base_url, model, self.prompt("")]).encode()).hexdigest()[:16]
 
@@ -254,7 +255,9 @@ class EndpointCaptioner:
             return ()
         prompt = self.prompt(clip.label)
         if self._dry_run:
-            print(prompt)
+            if prompt not in self._printed:
+                print(prompt)
+                self._printed.add(prompt)
             return ()
         id = hashlib.sha256(json.dumps([self._url, self._model, prompt]).encode()).hexdigest()
         path = cache_folder() / "captions" / f"{id}.json"

@@ -40,6 +40,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -158,6 +159,12 @@ def create_shards(path: str | Path, *, settings: Mapping[str, Any] | None = None
         kept = {**empty.schema.metadata, _SETTINGS_KEY: json.dumps(dict(settings or {}))}
         lance.write_dataset(empty.replace_schema_metadata(kept), str(Path(path) / _TABLE), mode="create")
     return open_shards(path)
+
+
+def discard_shards(path: str | Path) -> None:
+    """Take back a data set that :func:`create_shards` made and that holds nothing."""
+    assert not len(open_shards(path))
+    shutil.rmtree(Path(path) / _TABLE)
 
 
 def open_shards(path: str | Path, *, version: int | None = None) -> Shards:
