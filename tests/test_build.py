@@ -504,10 +504,12 @@ def test_where_no_source_can_be_taken_nothing_is_left_behind(
     assert len(open_shards(tmp_path / "set")) == 1
 
 
-def test_videos_that_fail_leave_the_poses_their_data_set(tmp_path: Path) -> None:
+def test_videos_that_fail_leave_the_poses_their_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tmor.cli.data._teachers", lambda text, video: (FakeTeacher("t"), None))
     write_packed(tmp_path / "gym.npz", [replace(SAMPLES[0], id="s0")], labels=["wave"])
     (tmp_path / "a.mp4").write_text("no video")
-    command = ["build", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out"), "--text-teacher", "offline"]
+    command = ["build", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out"), "--text-teacher", "fake"]
     run = CliRunner().invoke(app, [*command, "--from-poses", str(tmp_path / "gym.npz"), "--estimator", "mediapipe"])
     assert run.exit_code == 0
     assert "1 source: 0 built, 0 there before, 1 skipped; 0 new triplets, 0 in all" in run.stdout

@@ -27,6 +27,22 @@ def told(captions):
 
 # --- tables and lists ------------------------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("t.csv", "source,text\n"), ("t.json", "[]"), ("v.vtt", "WEBVTT\n\n"), ("t.tsv", "video\tcaption\na.mp4\t\n")],
+)
+def test_files_without_a_caption_are_named(tmp_path, caplog, name, content):
+    path = written(tmp_path, name, content)
+    with pytest.raises(FormatError) as error:
+        read_captions(path)
+    assert str(error.value) == f"{path}: holds no captions; expected at least one text"
+    written(tmp_path, "z.csv", "source,text\na.mp4,sits down\n")
+    with caplog.at_level(logging.WARNING):
+        assert told(read_captions(tmp_path)) == [("a.mp4", None, None, "sits down")]
+    assert caplog.messages[-1] == f"{path}: holds no captions"
+
+
 ROWS = [("a.mp4", 1.5, 3.0, "sits down"), ("b", None, None, 'waves, "twice"')]
 
 

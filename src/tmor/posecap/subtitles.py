@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from tmor.errors import FormatError
@@ -54,7 +55,7 @@ def _cues(text: str, path: Path) -> Iterator[tuple[float, float, list[str]]]:
     lines = text.split("\n")
     vtt = text.startswith("WEBVTT")
     at = [n for n, line in enumerate(lines) if _TIMING.match(line)]
-    for n, following in zip(at, [*at[1:], len(lines) + 1], strict=True):
+    for n, following in pairwise([*at, len(lines) + 1]):
         times = _TIMING.match(lines[n])
         assert times is not None
         start, end = _seconds(times.groups()[:4]), _seconds(times.groups()[4:])

@@ -152,20 +152,25 @@ def read_captions(path: str | Path, *, descriptions: Mapping[str, Sequence[str]]
 
     Raises:
         FormatError: the file is none of these or too large, its bytes are broken, a needed column is missing (the
-            message lists those found), or a time can't be one.
+            message lists those found), a time can't be one, or there is no caption at all.
     """
     path = Path(path)
     own = by_plain_label(descriptions or {})
     if not path.is_dir():
-        return list(_read_file(path, path.stem, own))
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in _SUFFIXES and f.is_file())
-    if not files:
-        raise FormatError(f"{path}: the folder holds no captions; {_EXPECTED}, named {', '.join(_SUFFIXES)}")
-    return [
-        caption
-        for file in files
-        for caption in _read_file(file, file.relative_to(path).with_suffix("").as_posix(), own)
-    ]
+        found = list(_read_file(path, path.stem, own))
+    else:
+        files = sorted(f for f in path.rglob("*") if f.suffix.lower() in _SUFFIXES and f.is_file())
+        if not files:
+            raise FormatError(f"{path}: the folder holds no captions; {_EXPECTED}, named {', '.join(_SUFFIXES)}")
+        found = []
+        for file in files:
+            captions = list(_read_file(file, file.relative_to(path).with_suffix("").as_posix(), own))
+            if not captions:
+                _log.warning("%s: holds no captions", file)
+            found += captions
+    if not found:
+        raise FormatError(f"{path}: holds no captions; expected at least one text")
+    return found
 
 
 def read_descriptions(path: str | Path) -> dict[str, tuple[str, ...]]:
