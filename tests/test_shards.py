@@ -330,6 +330,45 @@ def test_sizes_that_do_not_fit_are_errors(tmp_path: Path, column: str, value: st
     assert any(f.what == "damaged triplets" for f in verify(tmp_path / "set").wrong)
 
 
+def test_overwritten_bytes_are_damage_that_is_told_and_no_traceback(tmp_path: Path) -> None:
+    out, chance = tmp_path / "set", np.random.default_rng(0)
+    words = [tuple(Caption("", chance.bytes(50).hex()) for _ in range(50)) for _ in range(20)]
+    create_shards(out).append([record(i, SAMPLES[i][1], texts=words[i]) for i in range(20)])
+    (file,) = (out / "triplets.lance" / "data").glob("*.lance")
+    good = file.read_bytes()
+    said = set()
+    for at in np.linspace(0, len(good) - 500, 30).astype(int).tolist():
+        file.write_bytes(good[:at] + chance.bytes(500) + good[at + 500 :])
+        for read in (verify, statistics, lambda path: list(open_shards(path).batches(batch=8, seed=0, epoch=0))):
+            try:
+                read(out)
+            except FormatError as error:
+                said.add(str(error).split(" (")[0])
+    for column in ("keypoints", "texts"):
+        assert f"{out}: the data set is damaged: column '{column}' can't be read" in said
+    assert not [each for each in said if not each.startswith(f"{out}: ") or "can't select" in each]
+    # What can't be selected is still told from what can't be read.
+    file.write_bytes(good)
+    with pytest.raises(TmorError, match=r"can't select triplets where nix = 3: .*No field named nix"):
+        list(open_shards(out).records("nix = 3"))
+
+
+def test_verify_reads_the_texts(tmp_path: Path) -> None:
+    """A data set whose texts alone are damaged is not well."""
+    out, chance = tmp_path / "set", np.random.default_rng(0)
+    shards = create_shards(out)
+    shards.append([record(0, SAMPLES[0][1])])
+    before = set((out / "triplets.lance" / "data").glob("*.lance"))
+    (row,) = shards.column("id").column("_rowid").to_pylist()
+    shards.set_texts({row: [Caption("", chance.bytes(50).hex()) for _ in range(50)]}, {row: None})
+    assert not verify(out).wrong
+    (file,) = set((out / "triplets.lance" / "data").glob("*.lance")) - before
+    content = file.read_bytes()
+    file.write_bytes(chance.bytes(1000) + content[1000:])
+    with pytest.raises(FormatError, match="the data set is damaged: column 'texts' can't be read"):
+        verify(out)
+
+
 # ---- verify, stats, browse
 
 

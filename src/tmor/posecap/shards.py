@@ -263,7 +263,10 @@ class Shards:
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise TmorError(f"{self.path}: row {rows.max()}; expected rows 0 to {len(self) - 1}")
-        return self._batch(rows, self._here().take(rows, columns=self._wanted(columns)), columns)
+        wanted = self._wanted(columns)
+        with self._reading():
+            table = self._here().take(rows, columns=wanted)
+        return self._batch(rows, table, columns)
 
     def batches(
         self,
@@ -304,7 +307,8 @@ class Shards:
         def read(window: list[int]) -> tuple[Any, list[np.ndarray]]:
             parts = [order[step * batch : (step + 1) * batch] for step in window]
             rows = np.sort(np.concatenate(parts))
-            table = self._here().take(rows, columns=wanted).combine_chunks()
+            with self._reading():
+                table = self._here().take(rows, columns=wanted).combine_chunks()
             return table, [np.searchsorted(rows, part) for part in parts]
 
         with ThreadPoolExecutor(1) as reader:
@@ -354,20 +358,24 @@ class Shards:
 
         Raises:
             TmorError: a column is not there, or ``where`` can't be understood.
+            FormatError: the data set is damaged.
         """
-        try:
+        with self._reading(names, where):
             return self._here().scanner(columns=list(names), filter=where, with_row_id=True).to_table()
-        except ValueError as error:
-            raise TmorError(f"{self.path}: can't select {', '.join(names)} where {where}: {_short(error)}") from error
 
     def damaged(self) -> Iterator[tuple[str, str]]:
         """(id, reason) of every triplet whose sizes don't fit each other, whose values are no keypoints, or whose
-        content is not what was once written."""
-        columns = ["id", "fps", *_MOVEMENT, "scores", "content", "signature"]
-        for table in self._here().scanner(columns=columns, batch_size=1024, scan_in_order=True).to_batches():
-            for row in table.to_pylist():
-                if reason := self._damage(row):
-                    yield row["id"], reason
+        content is not what was once written.
+
+        Raises:
+            FormatError: the files are so damaged that a column can't be read.
+        """
+        with self._reading():
+            columns = [*_RECORD, "content"]
+            for table in self._here().scanner(columns=columns, batch_size=1024, scan_in_order=True).to_batches():
+                for row in table.to_pylist():
+                    if reason := self._damage(row):
+                        yield row["id"], reason
 
     def _damage(self, row: dict[str, Any]) -> str | None:
         import pyarrow as pa
@@ -375,10 +383,7 @@ class Shards:
         try:
             one = pa.Table.from_pylist([row], schema=pa.schema([f for f in _schema() if f.name in row]))
             keypoints, layouts = self._movement(one)
-            record = {"source": "", "start_s": 0.0, "texts": (), "label": None} | row
-            for name in ("collection", "source_hash", "licence", "estimator", "estimator_hash", "split"):
-                record[name] = ""
-            self._record(record, keypoints[0], layouts[0])
+            self._record(row, keypoints[0], layouts[0])
         except TmorError as error:
             return str(error).removeprefix(f"{self.path}: ")
         if np.isnan(keypoints[0]).all():
@@ -468,7 +473,8 @@ class Shards:
         left = 0
         for first in range(0, len(rows), chunk):
             wanted = rows.slice(first, chunk)
-            table = self._here()._take_rows(wanted.to_pylist(), columns=list(columns))
+            with self._reading(columns):
+                table = self._here()._take_rows(wanted.to_pylist(), columns=list(columns))
             values = np.asarray(compute(table), dtype=np.float32)
             if values.shape != (len(table), self.width(column)):
                 raise ValueError(f"embeddings have shape {values.shape}; expected {(len(table), self.width(column))}")
@@ -528,7 +534,7 @@ class Shards:
         self, where: str | None, extra: Sequence[str] = ()
     ) -> Iterator[tuple[int, Record, dict[str, np.ndarray | None]]]:
         """(_rowid, record, embeddings) in order of rows."""
-        try:
+        with self._reading(where=where):
             scanner = self._here().scanner(
                 columns=[*_RECORD, *extra], filter=where, with_row_id=True, batch_size=1024, scan_in_order=True
             )
@@ -539,8 +545,30 @@ class Shards:
                 for i, row in enumerate(rows):
                     found = {name: None if np.isnan(x[i, 0]) else x[i] for name, x in embeddings.items()}
                     yield row["_rowid"], self._record(row, batch.keypoints[i], batch.layouts[i]), found
-        except ValueError as error:
-            raise TmorError(f"{self.path}: can't select triplets where {where}: {_short(error)}") from error
+
+    @contextmanager
+    def _reading(self, names: Sequence[str] = (), where: str | None = None) -> Iterator[None]:
+        """Tell what can't be selected from what can't be read, as files are damaged."""
+        try:
+            yield
+        except (OSError, ValueError) as error:  # Arrow's errors are ValueErrors
+            try:
+                self._here().scanner(columns=list(names) or None, filter=where).explain_plan()
+            except (OSError, ValueError):
+                what = f"{', '.join(names) or 'triplets'} where {where}"
+                raise TmorError(f"{self.path}: can't select {what}: {_short(error)}") from error
+            raise FormatError(f"{self.path}: the data set is damaged: {self._unreadable() or _short(error)}") from error
+
+    def _unreadable(self) -> str:
+        """Which columns can't be read, each for itself."""
+        found = []
+        for name in self._dataset.schema.names:
+            try:
+                for _ in self._here().scanner(columns=[name]).to_batches():
+                    pass
+            except (OSError, ValueError) as error:
+                found.append(f"column '{name}' can't be read ({_short(error)})")
+        return ", ".join(found)
 
     def _record(self, row: dict[str, Any], keypoints: np.ndarray, layout: Layout) -> Record:
         scores = row["scores"]
@@ -599,12 +627,13 @@ class Shards:
         flat = np.frombuffer(content, "<f2").astype(np.float32)
         middles = np.asarray(origins.flatten(), dtype=np.float32)
         found, first, axis = [], 0, 0
-        for layout, count, d in zip(layouts, frames.tolist(), dims.tolist(), strict=True):
-            stop = first + count * len(layout) * d
-            points = flat[first:stop].reshape(count, len(layout), d)
-            points += middles[axis : axis + d]
-            found.append(points)
-            first, axis = stop, axis + d
+        with np.errstate(invalid="ignore"):  # of damaged numbers, which verify names
+            for layout, count, d in zip(layouts, frames.tolist(), dims.tolist(), strict=True):
+                stop = first + count * len(layout) * d
+                points = flat[first:stop].reshape(count, len(layout), d)
+                points += middles[axis : axis + d]
+                found.append(points)
+                first, axis = stop, axis + d
         return found, layouts
 
 
@@ -802,5 +831,6 @@ def _writing(path: str | Path) -> Iterator[None]:
 
 
 def _short(error: BaseException) -> str:
-    """The first sentence of what Lance says, without the lines of its source."""
-    return re.split(r", /|\. Valid fields|\n", str(error))[0][:300]
+    """The first sentence of what Lance says, without its source's lines and where to write to its authors."""
+    said = re.sub(r"Encountered internal error\. Please file a bug report at \S+ ", "", str(error))
+    return re.split(r", /|\. Valid fields|\n", said)[0][:300]
