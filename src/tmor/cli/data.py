@@ -170,7 +170,9 @@ def build(
     captions: Annotated[Path | None, typer.Option(help="Texts: CSV, JSON, SRT, VTT, or a folder of them.")] = None,
     captioner: Annotated[
         str | None,
-        typer.Option(help="For clips without text: kinematic, a model's folder or hub id, or ENDPOINT#MODEL."),
+        typer.Option(
+            help="For clips with a class name at most: kinematic, a model's folder or hub id, or ENDPOINT#MODEL."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what an endpoint would be asked; write nothing.")

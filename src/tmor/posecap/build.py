@@ -359,7 +359,7 @@ def build(
         reader: makes clips of a source.
         config: how tracks are cut; a data set keeps to the one that it began with.
         captions: of the sources. Clips get those that are theirs (:func:`tmor.posecap.texts.texts_of`), before the
-            texts of the source itself; older triplets of these collections, too, where they have others.
+            texts of the source itself; older triplets of these collections, too, in place of those of older captions.
         captioner: puts clips into words that have no text but a class name at most.
         licence: of the sources.
         split: of their triplets: train, test, or empty.
