@@ -169,6 +169,25 @@ def test_a_linear_head_learns_what_a_moment_shows_and_only_convolutions_what_cam
     assert (both > 0.95).all()
 
 
+def test_what_short_recordings_lack_teaches_a_head_nothing():
+    rng = np.random.default_rng(0)
+    x = [rng.normal(5, 2, (n, 3)).astype(np.float32) for n in (40, 4, 7)]
+    y = [rng.random((len(own), 2)) < 0.5 for own in x]
+    head = train_head(x, y, layers=2, steps=5)
+    rows = np.concatenate(x)
+    np.testing.assert_allclose(head.norm.running_mean, rows.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(head.norm.running_var, rows.var(axis=0), rtol=1e-5)
+    # A row among longer ones is judged as it is by itself.
+    padded, there = torch.zeros(3, 40, 3), torch.zeros(3, 40, 1)
+    for row, own in enumerate(x):
+        padded[row, : len(own)], there[row, : len(own)] = torch.from_numpy(own), 1
+    with torch.inference_mode():
+        together = head(padded, there)
+        for row, own in enumerate(x):
+            alone = head(torch.from_numpy(own)[None])[0]
+            np.testing.assert_allclose(together[row, : len(own)], alone, rtol=0, atol=1e-5)
+
+
 def test_heads_repeat_under_their_seed():
     x, y = [np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)], [np.arange(30)[:, None] % 2 == 0]
 
@@ -243,7 +262,8 @@ def test_an_encoder_trains_for_any_number_of_steps(epochs):
 
 # --- evaluation ------------------------------------------------------------------------------------------------------
 
-SEGMENT_MEASURES = {"frame_map", "frame_map_authors", "event_map", "event_map_videos", "edit"}
+SEGMENT_MEASURES = {"frame_map", "frame_map_authors", "edit", "F1@10", "F1@25", "F1@50"}
+SEGMENT_MEASURES |= {"event_map", "event_map_authors", "event_map_videos", "event_map_videos_authors"}
 TAG_MEASURES = {"f_score", "precision", "recall", "latency_ms"}
 
 
@@ -384,8 +404,8 @@ def test_who_knows_all_segments_has_all_points(monkeypatch):
     assert {name: measure["mean"] for name, measure in found.items() if name != "edit"} == {
         "frame_map": 100,
         "frame_map_authors": 100,
-        "event_map": 100,
-        "event_map_videos": 100,
+        **dict.fromkeys(("event_map", "event_map_authors", "event_map_videos", "event_map_videos_authors"), 100),
+        **dict.fromkeys(("F1@10", "F1@25", "F1@50"), 100),
     }
     # One class at a time, the first of the best: walk, wave, walk, as the truth is read too.
     assert found["edit"]["mean"] == 100

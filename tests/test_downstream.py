@@ -26,7 +26,6 @@ from tmor.downstream.classify import (
 )
 from tmor.downstream.evaluate import Recipe, evaluate
 from tmor.downstream.fewshot import few_shot
-from tmor.downstream.metrics.averages import interval95
 from tmor.downstream.metrics.classification import accuracy, mean_class_accuracy
 from tmor.downstream.metrics.retrieval import retrieval
 from tmor.downstream.retrieve import retrieve
@@ -68,11 +67,6 @@ def test_accuracies_by_hand_and_by_scikit_learn():
 
 def test_a_class_absent_from_the_test_part_does_not_spoil_the_mean():
     assert mean_class_accuracy(np.array([0, 0]), np.array([0, 2])) == 0.5
-
-
-def test_interval_of_the_mean():
-    assert interval95([1.0, 3.0]) == pytest.approx(1.96 * np.sqrt(2) / np.sqrt(2))
-    assert np.isnan(interval95([1.0]))
 
 
 def test_retrieval_by_hand():

@@ -19,8 +19,3 @@ def over_seeds(rows: Sequence[Sequence[float]]) -> dict[str, float | None]:
     are left out."""
     means = [float(np.nanmean(folds)) for folds in rows]
     return {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1)) if len(means) > 1 else None}
-
-
-def interval95(values: Sequence[float]) -> float:
-    """Half the width of the normal 95% confidence interval of the mean; NaN for fewer than two values."""
-    return float(1.96 * np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
