@@ -181,6 +181,8 @@ def test_fine_tuned_models_predict_without_labels(run, packed, poses, tmp_path):
     code, out, _ = run("predict", poses, "--model", tuned, "--json")
     assert code == 0
     assert set(json.loads(out)["tracks"][0]["probabilities"]) == {"squat", "clap", "kick"}
+    code, out, err = run("predict", poses, "--model", tuned, "--labels", "squat, clap")
+    assert (code, out, err) == (2, "", "error: model 'tmor-small' has no text head; it can't name actions by text")
 
 
 @pytest.mark.parametrize("name", ["mine.txt", "labels.CSV", "poses.npz", "walk.md"])

@@ -43,16 +43,17 @@ class LabelledSet:
     published: tuple[Published, ...] = ()
 
     def validation(self, seed: int) -> LabelledSet:
-        """The training parts alone, every other sample of each class (in seeded order) being held out as test part."""
-        folds = []
-        for fold in self.folds:
-            rows = np.random.default_rng(seed).permutation(np.flatnonzero(fold.train))
-            by_class = rows[np.argsort(self.labels[rows], kind="stable")]
-            rank = np.concatenate([np.arange(n) for n in np.bincount(self.labels[by_class]) if n])
-            train, test = np.zeros_like(fold.train), np.zeros_like(fold.test)
-            train[by_class[rank % 2 == 0]], test[by_class[rank % 2 == 1]] = True, True
-            folds.append(Fold(fold.name, train, test))
-        return replace(self, folds=tuple(folds))
+        """The training part alone, every other sample of each class (in seeded order) being held out as test part.
+
+        Of several folds that of the first: the training parts of the others hold its test samples.
+        """
+        fold = self.folds[0]
+        rows = np.random.default_rng(seed).permutation(np.flatnonzero(fold.train))
+        by_class = rows[np.argsort(self.labels[rows], kind="stable")]
+        rank = np.concatenate([np.arange(n) for n in np.bincount(self.labels[by_class]) if n])
+        train, test = np.zeros_like(fold.train), np.zeros_like(fold.test)
+        train[by_class[rank % 2 == 0]], test[by_class[rank % 2 == 1]] = True, True
+        return replace(self, folds=(Fold(fold.name, train, test),))
 
 
 def read_labelled(path: str | Path, protocol: Protocol | None = None, *, part: str | None = None) -> LabelledSet:
