@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from tmor.model.model import Model, ModelSpec
 from tmor.model.segments import Joiner, Segment, Windows, windows_of
 from tmor.model.unik import UnikShape
 from tmor.posecap.captions import describe
+from tmor.serve.stream import Stream
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import prepare, to_body, to_bones, views_of
 from tmor.skeleton.sample import sample_track
@@ -415,12 +417,21 @@ def test_windows_lie_at_fixed_places_from_the_start_and_one_more_ends_with_the_t
         assert windows.starts(n)[-1] == n - 45
 
 
-def joined(rows, *, starts=None, length: int = 3, end_s: float | None = None, start_s: float = 0.0) -> list[Segment]:
-    """Of labels a, b, c, by windows of 3 frames that start every frame, at 1 frame per second."""
-    joiner = Joiner("abc", length=length, start_s=start_s, rate=1.0)
+def windows_seen(rows) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+    """Windows of 3 frames that start every frame; in the frames of one without a row nobody is seen."""
+    seen = np.ones(len(rows) + 2, dtype=bool)
     for i, row in enumerate(rows):
-        joiner.add(i if starts is None else starts[i], None if row is None else np.array(row, np.float32))
-    return joiner.finish(start_s + len(rows) + length - 1 if end_s is None else end_s)
+        seen[i : i + 3] &= row is not None
+    for i, row in enumerate(rows):
+        yield i, seen[i : i + 3], None if row is None else np.array(row, np.float32)
+
+
+def joined(rows, *, start_s: float = 0.0) -> list[Segment]:
+    """Of labels a, b, c, at 1 frame per second."""
+    joiner = Joiner("abc", length=3, start_s=start_s, rate=1.0)
+    for window in windows_seen(rows):
+        joiner.add(*window)
+    return joiner.finish(start_s + len(rows) + 2)
 
 
 A, B, C = ((0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8))
@@ -456,19 +467,44 @@ def test_a_label_stays_until_another_is_clearly_more_probable():
 
 def test_where_nobody_is_seen_no_segment_is_and_no_label_is_kept():
     nearly = (0.45, 0.55, 0.0)
+    # Of eight frames the third to the sixth.
     first, second = joined([A, A, None, None, nearly, nearly])
-    assert (first.start_s, first.end_s, first.label) == (0.0, 3.0, "a")
-    assert (second.start_s, second.end_s, second.label) == (5.0, 8.0, "b")
+    assert (first.start_s, first.end_s, first.label) == (0.0, 2.0, "a")
+    assert (second.start_s, second.end_s, second.label) == (6.0, 8.0, "b")
     assert first.score == pytest.approx(0.8)
     assert joined([None, None]) == []
+
+
+@pytest.mark.parametrize("gap", [0.5, 2, 3, 5, 10])
+@pytest.mark.parametrize("live", [False, True])
+def test_segments_end_where_somebody_vanishes_and_begin_where_he_comes_back(gap, live):
+    model = stirred(replace(TINY, classes=("a", "b")))
+    track = long_track(round(15 * (12.3 + gap)))
+    points = np.array(track.keypoints)
+    gone, back = round(15 * 5.2), round(15 * (5.2 + gap))
+    points[gone:back] = np.nan
+    if live:
+        stream = Stream(model, UNIK17, track.dims, 15.0, None)
+        for n, frame in enumerate(points):
+            stream.push(n / 15, frame)
+        found = stream.finish()
+    else:
+        found = model.detect(replace(track, keypoints=points))
+    covered = np.zeros(len(points), dtype=bool)
+    for segment in found:
+        covered[round(15 * segment.start_s) : round(15 * segment.end_s)] = True
+    expected = np.ones(len(points), dtype=bool)
+    if gap > 0.5:  # which is bridged
+        expected[gone:back] = False
+    np.testing.assert_array_equal(covered, expected)
 
 
 def test_a_closed_segment_does_not_change():
     rows = [A, A, B, B, C, C, C, None, A, B, B, B, A, C]
     everything = joined(rows)
     joiner = Joiner("abc", length=3, start_s=0.0, rate=1.0)
-    for i, row in enumerate(rows):
-        joiner.add(i, None if row is None else np.array(row, np.float32))
+    for window in windows_seen(rows):
+        joiner.add(*window)
         assert joiner.segments == everything[: len(joiner.segments)]
         if joiner.open is not None:
             following = everything[len(joiner.segments)]
@@ -499,7 +535,7 @@ def test_a_track_longer_than_a_batch_of_windows_is_judged_window_by_window():
     names, judge = model.judge(labels)
     joiner = Joiner(names, length=45, start_s=0.0, rate=15.0)
     for start in windows.starts(1200):
-        joiner.add(start, judge(model.clip_features([x[start : start + 45]]))[0])
+        joiner.add(start, np.ones(45, dtype=bool), judge(model.clip_features([x[start : start + 45]]))[0])
     expected, found = joiner.finish(80.0), model.detect(track, labels)
     assert [(s.label, s.start_s, s.end_s) for s in found] == [(s.label, s.start_s, s.end_s) for s in expected]
     np.testing.assert_allclose([s.score for s in found], [s.score for s in expected], atol=1e-5)

@@ -125,11 +125,17 @@ def find_segments(
     for first in range(0, len(starts), batch):
         part = starts[first : first + batch]
         clips = [x[start : start + length] for start in part]
-        seen = [not np.isnan(clip).all() for clip in clips]
-        rows = iter(judge([clip for clip, is_seen in zip(clips, seen, strict=True) if is_seen]) if any(seen) else ())
-        for start, is_seen in zip(part, seen, strict=True):
-            joiner.add(start, next(rows) if is_seen else None)
+        seen = [frames_seen(clip) for clip in clips]
+        shown = [clip for clip, own in zip(clips, seen, strict=True) if own.any()]
+        rows = iter(judge(shown) if shown else ())
+        for start, own in zip(part, seen, strict=True):
+            joiner.add(start, own, next(rows) if own.any() else None)
     return joiner.finish(track.end_s)
+
+
+def frames_seen(x: np.ndarray) -> np.ndarray:
+    """(frames,) bool: in which of (frames, joints, dims) anything is seen."""
+    return np.asarray(~np.isnan(x[..., 0]).all(axis=1))
 
 
 class Joiner:
@@ -146,27 +152,29 @@ class Joiner:
         self._labels, self._length, self._start_s, self._rate = tuple(labels), length, start_s, rate
         self.segments: list[Segment] = []
         """Those that are closed: what comes later does not change them."""
-        self._rows: list[tuple[int, np.ndarray | None]] = []  # the window before, and the one that is undecided
+        # The window before, and the one that is undecided.
+        self._rows: list[tuple[int, np.ndarray, np.ndarray | None]] = []
         self._decided_s = start_s
         self._label: int | None = None
-        self._since_s, self._mass = start_s, 0.0
+        self._since_s = self._until_s = start_s
+        self._mass = self._shown_s = 0.0
 
     @property
     def open(self) -> Segment | None:
         """The segment that goes on, as far as it is decided; None where nobody was seen."""
         if self._label is None:
             return None
-        score = self._mass / (self._decided_s - self._since_s)
-        return Segment(self._since_s, self._decided_s, self._labels[self._label], score)
+        return Segment(self._since_s, self._until_s, self._labels[self._label], self._mass / self._shown_s)
 
-    def add(self, start: int, probabilities: np.ndarray | None) -> None:
+    def add(self, start: int, seen: np.ndarray, probabilities: np.ndarray | None) -> None:
         """The answer of the next window.
 
         Args:
             start: its first frame; larger than the one before.
+            seen: (length,) bool: in which of its frames anybody is seen.
             probabilities: (k,); None = nobody is seen in it.
         """
-        self._rows.append((start, probabilities))
+        self._rows.append((start, seen, probabilities))
         if len(self._rows) > 1:
             middle = (self._rows[-2][0] + start + self._length) / 2
             self._decide(len(self._rows) - 2, self._start_s + middle / self._rate)
@@ -180,12 +188,13 @@ class Joiner:
 
     def _decide(self, i: int, until_s: float) -> None:
         """Give the moments around window ``i`` of those kept a label."""
-        own = self._rows[i][1]
-        if own is None:
+        _, _, own = self._rows[i]
+        shown = self._shown(i, until_s)
+        if own is None or shown is None:
             self._close()
             self._decided_s = until_s
             return
-        beside = [row for _, row in (*self._rows[max(i - 1, 0) : i], *self._rows[i + 1 : i + 2]) if row is not None]
+        beside = [row for _, _, row in (*self._rows[max(i - 1, 0) : i], *self._rows[i + 1 : i + 2]) if row is not None]
         smooth = np.stack([own, own, *beside]).mean(axis=0, dtype=np.float64)
         best = int(smooth.argmax())
         label = self._label
@@ -193,12 +202,27 @@ class Joiner:
             label = best
         if label != self._label:
             self._close()
-            self._label, self._since_s = label, self._decided_s
-        self._mass += float(smooth[label]) * (until_s - self._decided_s)
-        self._decided_s = until_s
+            self._label, self._since_s = label, shown[0]
+        self._mass += float(smooth[label]) * (shown[1] - shown[0])
+        self._shown_s += shown[1] - shown[0]
+        self._decided_s, self._until_s = until_s, shown[1]
+
+    def _shown(self, i: int, until_s: float) -> tuple[float, float] | None:
+        """From when to when somebody is seen in the moments around window ``i``; None where nobody is."""
+        start, seen, _ = self._rows[i]
+        times = self._start_s + (start + np.arange(len(seen))) / self._rate
+        half = 0.5 / self._rate
+        inside = np.flatnonzero((times > self._decided_s - half) & (times < until_s - half))
+        own = inside[seen[inside]]
+        if not len(inside):  # less than a frame
+            return self._decided_s, until_s
+        if not len(own):
+            return None
+        first = self._decided_s if own[0] == inside[0] else float(times[own[0]])
+        return first, until_s if own[-1] == inside[-1] else float(times[own[-1]] + 1 / self._rate)
 
     def _close(self) -> None:
         segment = self.open
         if segment is not None:
             self.segments.append(segment)
-        self._label, self._mass = None, 0.0
+        self._label, self._mass, self._shown_s = None, 0.0, 0.0

@@ -21,7 +21,7 @@ import numpy as np
 from tmor.errors import TmorError
 from tmor.model.answers import Labels
 from tmor.model.model import Model
-from tmor.model.segments import Joiner, Segment, rate_of, windows_of
+from tmor.model.segments import Joiner, Segment, frames_seen, rate_of, windows_of
 from tmor.skeleton.layouts import UNIK17, Layout, convert, find_layout
 from tmor.skeleton.normalize import prepare
 from tmor.skeleton.tracks import Track, sample_at
@@ -208,7 +208,7 @@ class Stream:
                 self._next = 0
             for start in windows.starts(count):
                 if start >= self._next or start % windows.hop:
-                    joiner.add(start, self._judged(start, start + length))
+                    joiner.add(start, *self._judged(start, start + length))
             self._finished = joiner.finish(self._start_s + self._count / self._fps)
         self._frames.clear()
         return list(self._finished)
@@ -240,12 +240,14 @@ class Stream:
         self._count += 1
         found = None
         while self._next_early < self._windows.length and self._has(self._next_early):
-            found = self._answer(0, self._next_early)
+            found = self._answer(0, self._next_early, self._judged(0, self._next_early)[1])
             self._next_early += self._windows.hop
         while self._has(self._next + self._windows.length):
-            found = self._answer(self._next, self._next + self._windows.length)
+            stop = self._next + self._windows.length
+            seen, row = self._judged(self._next, stop)
+            found = self._answer(self._next, stop, row)
             assert self._joiner is not None
-            self._joiner.add(self._next, None if np.isnan(found[1][0]) else found[1])
+            self._joiner.add(self._next, seen, row)
             self._next += self._windows.hop
         return found
 
@@ -263,24 +265,23 @@ class Stream:
         """As many frames as prepare() makes of those that have come."""
         return self._count if self._ratio == 1 else max(1, round(self._count * self._rate / self._fps))
 
-    def _answer(self, start: int, stop: int) -> tuple[tuple[float, float], np.ndarray]:
-        row = self._judged(start, stop)
+    def _answer(self, start: int, stop: int, row: np.ndarray | None) -> tuple[tuple[float, float], np.ndarray]:
         span = self._start_s + start / self._rate, self._start_s + stop / self._rate
         return span, np.full(len(self.labels), np.nan, np.float32) if row is None else row
 
-    def _judged(self, start: int, stop: int) -> np.ndarray | None:
-        """(labels,) probabilities of a stretch of prepared frames; None where nobody is seen in it."""
+    def _judged(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """In which of a stretch of prepared frames anybody is seen, and its (labels,) probabilities; None where nobody
+        is."""
         positions = np.minimum(np.arange(start, stop) * self._ratio, self._count - 1)
         oldest = self._count - len(self._frames)
         first = max(int(positions[0]) - self._reach, 0)
         assert first >= oldest, "frames were dropped that a window needs"
         chunk = np.stack([self._frames[i - oldest] for i in range(first, self._count)])
         if np.isnan(chunk).all():
-            return None
+            return np.zeros(stop - start, dtype=bool), None
         x = sample_at(prepare(Track(chunk, UNIK17, self._fps), fps=self._fps), positions - first)
-        if np.isnan(x).all():
-            return None
-        return self._judge(self._model.clip_features([x]))[0]
+        seen = frames_seen(x)
+        return seen, self._judge(self._model.clip_features([x]))[0] if seen.any() else None
 
 
 @dataclass(frozen=True, eq=False)
