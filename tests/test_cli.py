@@ -96,7 +96,7 @@ def test_predict_writes_a_report_and_a_table(run, poses, tmp_path):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ("", "a label is empty; expected words"),
+        ("", "no labels were given; expected at least one"),
         ("squat,,clap", "a label is empty; expected words"),
         ("squat, Squat", "label 'Squat' is given twice"),
         (None, "model 'tmor-small' has no classes of its own; give labels"),
@@ -193,6 +193,26 @@ def test_a_file_is_no_label(run, poses, tmp_path, name):
     message = f"error: --labels is '{name}', a file; expected labels separated by commas, or a .json file of labels and"
     assert (code, out, err) == (2, "", f"{message} sentences")
     assert run("predict", poses, "--labels", "walk")[0] == 0
+
+
+def test_labels_by_lines_and_as_json(run, poses):
+    def labels(text):
+        code, out, err = run("predict", poses, "--labels", text, "--closed", "--json")
+        assert code == 0, err
+        return list(json.loads(out)["tracks"][0]["probabilities"])
+
+    assert labels("clap\n\nsit down, walk\r\n") == ["clap", "sit down", "walk"]
+    assert labels('["clap", "sit down, slowly"]') == ["clap", "sit down, slowly"]
+    for text in ('["clap"', "[1, 2]"):
+        code, out, err = run("predict", poses, "--labels", text)
+        message = f"--labels is {text}; expected a JSON list of texts, or labels separated by commas or lines"
+        assert (code, out, err) == (2, "", f"error: {message}")
+
+
+def test_an_exported_model_beside_another_one_is_an_error(run, poses):
+    code, out, err = run("predict", poses, "--labels", "a", "--onnx", "m.onnx", "--model", "tmor-base")
+    message = "--onnx m.onnx and --model tmor-base are both given; expected one of them"
+    assert (code, out, err) == (2, "", f"error: {message}")
 
 
 def test_sentences_are_of_no_use_to_an_exported_model(run, poses, tmp_path):

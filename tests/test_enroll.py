@@ -2,6 +2,7 @@
 
 import csv
 import json
+import stat
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -128,6 +129,10 @@ def test_removing(run, poses, tmp_path):
             ("a", "poses.npz", "--person", "#1", "--end", "0.5"),
             "poses.npz: person #1 is not seen from 0 to 0.5 s: poses#1 is there from 1.0 to",
         ),
+        (
+            ("a", "poses.npz", "--person", "#0", "--start", "1", "--end", "1.01"),
+            "poses.npz: from 1 to 1.01 s there is a single frame; expected a movement",
+        ),
         (("  ", "poses.npz"), "a label is empty; expected words"),
         (("a", "absent.npz"), "absent.npz: there is no such file"),
         ((), "expected a label and a file (tmor enroll mine.npz"),
@@ -189,6 +194,16 @@ def test_a_full_disk_leaves_the_file_as_it_was(run, poses, tmp_path, monkeypatch
     assert (code, err) == (2, "error: mine.npz: can't be written: No space left on device")
     assert (tmp_path / "mine.npz").read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"mine.npz", "poses.npz"}
+
+
+def test_a_link_stays_a_link_and_a_private_file_private(run, poses, tmp_path):
+    run("enroll", "mine.npz", "a", poses, "--person", "#0")
+    (tmp_path / "mine.npz").chmod(0o600)
+    (tmp_path / "link.npz").symlink_to("mine.npz")
+    assert run("enroll", "link.npz", "b", poses, "--person", "#0")[0] == 0
+    assert (tmp_path / "link.npz").is_symlink()
+    assert set(read_examples(tmp_path / "mine.npz")) == {"a", "b"}
+    assert stat.S_IMODE((tmp_path / "mine.npz").stat().st_mode) == 0o600
 
 
 # ---- what predict writes, and what it says of bad videos
@@ -274,6 +289,11 @@ def test_what_can_not_be_written_is_said_before_the_work(run, clip, tmp_path, mo
     assert (code, f"error: {message}" in err) == (2, True), err
     assert (tmp_path / "there.csv").read_text() == "mine"
     assert (tmp_path / "there.html").read_text() == "mine, too"
+
+
+def test_a_mistake_in_the_labels_is_said_before_the_work(run, clip, monkeypatch):
+    monkeypatch.setattr("tmor.pose.load_estimator", lambda name: pytest.fail("the work was begun"))
+    assert run("predict", "clip.mp4", "--labels", "walk, Walk") == (2, "", "error: label 'Walk' is given twice")
 
 
 def test_an_overlay_needs_a_video(run, poses):

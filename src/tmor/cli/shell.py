@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,8 +32,8 @@ ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmo
 LabelsOption = Annotated[
     str | None,
     typer.Option(
-        help='Your labels, separated by commas: "sit down, drink, wave"; or a .json file of labels and sentences that '
-        "describe each."
+        help='Your labels, separated by commas or lines: "sit down, drink, wave"; or a .json file of labels and '
+        "sentences that describe each."
     ),
 ]
 ClosedOption = Annotated[bool, typer.Option("--closed", help='Always one of the labels, never "none of these".')]
@@ -75,7 +76,13 @@ def read_labels(text: str | None) -> Labels | None:
             f"--labels is '{text}', a file; expected labels separated by commas, or a .json file of labels and "
             "sentences"
         )
-    return text.split(",")
+    if text.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):
+            names = json.loads(text)
+            if all(isinstance(name, str) for name in names):
+                return names
+        raise TmorError(f"--labels is {text}; expected a JSON list of texts, or labels separated by commas or lines")
+    return [label for line in text.splitlines() if line.strip() for label in line.split(",")]
 
 
 def plain(text: str) -> str:

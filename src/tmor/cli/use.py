@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _REDRAW_S = 0.2
 _MANY_CLIPS = 20
+_DEFAULT_MODEL = "tmor-small"
 _DEMO_REPORT = Path("demo-report.html")
 
 
@@ -88,7 +89,7 @@ def demo(
 def predict(
     file: Annotated[Path, typer.Argument(help="A video, a pose file, or a folder of OpenPose files.")],
     labels: LabelsOption = None,
-    model: ModelOption = "tmor-small",
+    model: ModelOption = _DEFAULT_MODEL,
     onnx: Annotated[Path | None, typer.Option(help="Run this exported model instead; needs no PyTorch.")] = None,
     closed: ClosedOption = False,
     estimator: EstimatorOption = "rtmlib",
@@ -112,6 +113,8 @@ def predict(
     _check_outputs(file, segments, overlay, report)
     enrolled = _examples(examples, onnx)
     names = _offered(labels, enrolled)
+    if onnx is not None and model != _DEFAULT_MODEL:
+        raise TmorError(f"--onnx {onnx} and --model {model} are both given; expected one of them")
     if onnx is not None and isinstance(names, Mapping):
         raise TmorError(
             f"--labels {labels} holds sentences, and --onnx names labels by the texts that they were exported with; "

@@ -133,8 +133,10 @@ def _read(path: Path, joints: int) -> tuple[VideoInfo, list[tuple[float, People]
             raise FormatError(f"{path}: version {arrays['version']}; expected {_VERSION}")
         info = VideoInfo(**json.loads(str(arrays["info"])))
         return info, list(_pictures(path, arrays, joints))
-    except (FormatError, zipfile.BadZipFile, OSError, KeyError, ValueError, TypeError) as error:
-        _log.warning("cached poses can't be used and are found anew: %s", error)
+    # RuntimeError: a zip of a version that nobody has.
+    except (FormatError, zipfile.BadZipFile, RuntimeError, OSError, KeyError, ValueError, TypeError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        _log.warning("%s: cached poses can't be used and are found anew: %s", path, reason)
         return None
 
 

@@ -168,8 +168,8 @@ def cut_example(
             in the stretch.
 
     Raises:
-        TmorError: the stretch is empty or no part of it lies within the source, nobody is seen in it, there is no such
-            person, or several and none is chosen.
+        TmorError: the stretch is empty, of a single frame, or no part of it lies within the source, nobody is seen in
+            it, there is no such person, or several and none is chosen.
     """
     spans = [(track.start_s, track.end_s) for track in tracks]
     if not tracks:
@@ -198,7 +198,10 @@ def cut_example(
         raise TmorError(
             f"{source}: several persons are seen from {first:.1f} to {last:.1f} s: {who}; choose one of them"
         )
-    return next(iter(parts.values()))
+    part = next(iter(parts.values()))
+    if len(part) < 2:
+        raise TmorError(f"{source}: from {first:g} to {last:g} s there is a single frame; expected a movement")
+    return part
 
 
 def frames_between(track: Track, start_s: float, end_s: float) -> Track | None:

@@ -103,6 +103,8 @@ def predict_file(
     Raises:
         TmorError: the file can't be read, nobody is in it, the estimator is not at hand, or the labels are not valid.
     """
+    if is_video(path):  # a mistake in the labels is said before the long work
+        model.judge(labels, none=none)
     return predict_tracks(model, read_people(path, estimator=estimator, progress=progress), labels, none=none)
 
 

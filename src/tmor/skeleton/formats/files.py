@@ -210,9 +210,12 @@ def check_distinct(paths: Sequence[Path]) -> None:
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears whole or not at all: until the block ends well, what was at ``path`` stays.
 
+    A link is followed, and who may read and write a file that is there stays as it is.
+
     Raises:
         OSError: the folder can't be written, or the disk is full; the draft is removed.
     """
+    path = path.resolve()
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -221,7 +224,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(draft, 0o666 & ~mask)  # mkstemp makes files that only their owner can read
+        # mkstemp makes files that only their owner can read.
+        os.chmod(draft, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
         os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
