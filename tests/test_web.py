@@ -3,7 +3,11 @@
 import csv
 import io
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -26,6 +30,7 @@ from tmor.skeleton.sample import sample_track
 from tmor.skeleton.tracks import Track
 from web_server import Estimator, running, tiny_model, write_sound, write_video
 
+HERE = Path(__file__).parent
 HOME = "http://127.0.0.1"
 JSON = {"Content-Type": "application/json"}
 
@@ -88,6 +93,14 @@ def wait(client: TestClient, job: str, *states: str) -> dict:
             return state
         time.sleep(0.01)
     raise AssertionError(state)
+
+
+def until(condition) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come about")
 
 
 def refused(answer, status: int) -> str:
@@ -634,10 +647,7 @@ def test_cancelling_in_mid_job(start, tmp_path, poses, estimator):
     assert client.delete(f"/api/jobs/{job}").status_code == 204
     refused(client.get(f"/api/jobs/{job}"), 404)
     estimator.gate.set()
-    for _ in range(500):
-        if not folder(client):
-            break
-        time.sleep(0.01)
+    until(lambda: not folder(client))
     assert folder(client) == [] and estimator.pictures < 5
 
 
@@ -698,13 +708,6 @@ def test_who_goes_in_the_middle_leaves_nothing(model, estimator, tmp_path):
         caller.sendall(head + kind + b"\r\n\r\n" + body)
         return caller
 
-    def until(condition) -> None:
-        for _ in range(1000):
-            if condition():
-                return
-            time.sleep(0.01)
-        raise AssertionError(list(where.iterdir()))
-
     with running(app) as address:
         port = int(address.rsplit(":")[-1])
         for path in ("/api/jobs", "/api/predict"):
@@ -738,6 +741,45 @@ def test_an_upload_that_stalls_is_given_up(model):
             answer = caller.recv(10_000)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert list(Path(app.state.sessions._folder.name).iterdir()) == []
+
+
+SERVER = """
+import signal, sys
+import tmor.model.model
+from tmor.model.model import Model
+from tmor.serve.web import serve
+from web_server import TINY, Teacher
+
+if "nohup" in sys.argv:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+tmor.model.model.load_text_teacher = lambda name: Teacher()
+serve(Model(TINY).eval(), "mediapipe", port=0, started=lambda address: print(address, flush=True))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no closed terminals here")
+@pytest.mark.parametrize("nohup", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_closed_terminal_leaves_no_upload(tmp_path, nohup):
+    """And a server that shall outlive its terminal does so."""
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([*sys.path, str(HERE)])}
+    command = [sys.executable, "-c", SERVER, *(["nohup"] if nohup else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        try:
+            assert server.stdout is not None
+            port = int(server.stdout.readline().rstrip("/\n").rpartition(":")[2])
+            caller = socket.create_connection(("127.0.0.1", port))
+            caller.sendall(b"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nand then")
+            until(lambda: list(tmp_path.glob("tmor-serve-*/upload-*")))
+            server.send_signal(signal.SIGHUP)
+            if nohup:
+                time.sleep(0.3)
+                assert server.poll() is None
+                server.terminate()
+            assert server.wait(30) == -signal.SIGTERM
+        finally:
+            server.kill()
+    caller.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -17,10 +17,11 @@ import json
 import logging
 import re
 import shutil
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -159,7 +160,7 @@ def serve(
     examples: Mapping[str, Sequence[Track]] | None = None,
     started: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve the page until the process is told to stop.
+    """Serve the page until the process is told to stop, or its terminal is closed.
 
     Args:
         estimator: of videos (:func:`tmor.pose.load_estimator`), loaded when the first one comes.
@@ -178,7 +179,7 @@ def serve(
         raise TmorError(f"can't listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}") from error
     if model.text_head is not None:  # the text teacher takes seconds to load: not when somebody waits for it
         app.state.sessions.think(lambda: model.teacher.encode(["walk"]))
-    with listening:
+    with listening, _ended_with_the_terminal():
         shown = f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{listening.getsockname()[1]}/")
         settings = uvicorn.Config(
@@ -190,6 +191,20 @@ def serve(
             timeout_graceful_shutdown=3,
         )
         uvicorn.Server(settings).run(sockets=[listening])
+
+
+@contextmanager
+def _ended_with_the_terminal() -> Iterator[None]:
+    """A closed terminal ends the server as SIGTERM does, so that uploads are removed; under nohup it goes on."""
+    closed = getattr(signal, "SIGHUP", None)  # not on Windows
+    if closed is None or signal.getsignal(closed) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(closed, lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(closed, signal.SIG_DFL)
 
 
 # ---- Routes
