@@ -550,6 +550,24 @@ def test_labels_may_come_with_descriptions(start, model, poses):
     assert refused(form("{a"), 400).startswith("labels: Invalid JSON: ")
 
 
+def test_wrong_labels_are_told_before_poses_are_looked_for(start, tmp_path, estimator):
+    client = start(Limits(waiting=1), examples={"my move": [sample_track("squat")]})
+    video = write_video(tmp_path / "a.mp4").read_bytes()
+    write_examples(tmp_path / "mine.npz", {"wave": [sample_track("squat")]})
+    mine = {"examples": (tmp_path / "mine.npz").read_bytes()}
+    for labels, files, words in (
+        ("walk, Walk", {}, "label 'Walk' is given twice"),
+        ("walk, ", {}, "a label is empty; expected words"),
+        ("none of these", {}, "label 'none of these' is what tmor answers by itself where no label fits; leave it out"),
+        ("My move, my move", {}, "label 'my move' is given twice"),
+        ("wave, Wave", mine, "label 'Wave' is given twice"),
+        ("x" * 201, {}, f"label '{'x' * 40}...' has 201 characters; expected at most 200"),
+    ):
+        answer = client.post("/api/predict", files={"file": video, **files}, data={"labels": labels})
+        assert refused(answer, 400) == words
+    assert estimator.pictures == 0 and folder(client) == []
+
+
 def test_forms_that_are_none(start, poses):
     client = start()
     words = "the form has no file under 'file'; expected a video or pose file"

@@ -231,12 +231,10 @@ class Session:
             labels: none, and nothing is enrolled: the classes of a model that was fine-tuned.
 
         Raises:
-            TmorError: there are no labels or too many, one is empty, given twice, too long or described at too great
-                length; or as :func:`tmor.serve.predict.predict_tracks`.
+            TmorError: as :func:`asked_labels`, or as :func:`tmor.serve.predict.predict_tracks`.
         """
         examples = self.examples
-        own_classes = bool(model.spec.classes) and not labels and not examples
-        names = None if own_classes else self._names(labels, examples, limits)
+        names = asked_labels(model, labels, examples, limits)
         if examples:
             if self._enrolled is None or self._enrolled[0] is not examples:
                 self._enrolled = examples, model.enroll(examples)
@@ -245,18 +243,6 @@ class Session:
                 enrolled.teacher = model.teacher  # large, and the same for all
             model = enrolled
         return predict_tracks(model, tracks, names)
-
-    def _names(self, labels: Labels, examples: Mapping[str, Sequence[Track]], limits: Limits) -> Labels:
-        """The labels given, spelt as they are enrolled, and the enrolled ones that are not among them."""
-        if len(labels) > limits.labels:
-            raise TmorError(f"{len(labels)} labels are given; expected at most {limits.labels}")
-        names = described_labels(joined_labels(labels, examples))
-        if len(names) > limits.labels:
-            raise TmorError(f"{len(names)} labels with the enrolled ones; expected at most {limits.labels}")
-        for name, texts in names.items():
-            check_label(name, limits)
-            _check_descriptions(name, texts, limits)
-        return names
 
 
 class Sessions:
@@ -464,6 +450,29 @@ class Upload:
             self.path.unlink(missing_ok=True)
         finally:
             self._places.release()
+
+
+def asked_labels(
+    model: Model, labels: Labels, examples: Mapping[str, Sequence[Track]], limits: Limits
+) -> Labels | None:
+    """The labels given, spelt as they are enrolled, and the enrolled ones that are not among them; None = there are
+    neither, and the model has classes of its own.
+
+    Raises:
+        TmorError: there are no labels or too many, or one is empty, given twice, too long or described at too great
+            length.
+    """
+    if model.spec.classes and not labels and not examples:
+        return None
+    if len(labels) > limits.labels:
+        raise TmorError(f"{len(labels)} labels are given; expected at most {limits.labels}")
+    names = described_labels(joined_labels(labels, examples))
+    if len(names) > limits.labels:
+        raise TmorError(f"{len(names)} labels with the enrolled ones; expected at most {limits.labels}")
+    for name, texts in names.items():
+        check_label(name, limits)
+        _check_descriptions(name, texts, limits)
+    return names
 
 
 def check_label(label: str, limits: Limits) -> str:

@@ -45,6 +45,7 @@ from tmor.serve.sessions import (
     Session,
     Sessions,
     TooLargeError,
+    asked_labels,
     load_examples,
     moment,
 )
@@ -291,12 +292,13 @@ async def predict(request: Request, sessions: AllSessions) -> Found:
             if not isinstance(file, UploadFile):
                 raise TmorError("the form has no file under 'file'; expected a video or pose file")
             labels = _labels([field for field in form.getlist("labels") if isinstance(field, str)])
-            await _write(lambda: _copy(file, upload.path))
             enrolled = sessions.examples
             if isinstance(examples, UploadFile):
-                with sessions.scratch() as path:
-                    await _write(lambda: _copy(examples, path))
-                    enrolled = await run_in_threadpool(load_examples, path, examples.filename or "", sessions.limits)
+                await _write(lambda: _copy(examples, upload.path))
+                own = examples.filename or ""
+                enrolled = await run_in_threadpool(load_examples, upload.path, own, sessions.limits)
+            asked_labels(sessions.model, labels, enrolled, sessions.limits)  # wrong ones are told before the long work
+            await _write(lambda: _copy(file, upload.path))
             name = file.filename or ""
     except BaseException:
         upload.remove()
