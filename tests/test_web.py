@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -682,6 +684,24 @@ def test_the_queue_is_bounded_and_the_server_answers_meanwhile(start, tmp_path, 
     estimator.gate.set()
     assert [wait(client, job)["state"] for job in jobs] == ["done", "done"]
     assert client.post("/api/jobs", content=b"x").status_code == 202
+
+
+def test_who_was_admitted_is_answered_however_many_ask(start, poses):
+    client = start(Limits(waiting=2))
+    sessions, gate = client.app.state.sessions, threading.Event()
+    form = {"files": {"file": poses.read_bytes()}, "data": {"labels": "squat, clap"}}
+    held = [sessions.think(lambda: gate.wait(20)) for _ in range(2)]  # the model is asked as much as it may be
+    with ThreadPoolExecutor(2) as callers:
+        try:
+            answers = [callers.submit(client.post, "/api/predict", **form) for _ in range(2)]
+            until(lambda: sessions._thinking._work_queue.qsize() == 3 or any(answer.done() for answer in answers))
+            assert refused(client.post("/api/predict", **form), 429).startswith("2 files are waiting already")
+            assert folder(client) == []
+        finally:
+            gate.set()
+        assert [answer.result().status_code for answer in answers] == [200, 200]
+    assert all(future.result() for future in held)
+    assert client.post("/api/predict", **form).status_code == 200
 
 
 def test_a_broken_estimator_is_our_fault_and_replaced(start, tmp_path, estimator):

@@ -336,11 +336,11 @@ class Sessions:
             upload.remove()
 
     def start(self, upload: Upload, name: str, session: Session | None = None) -> Job:
-        """Find the people of an upload in the background; the job takes it over.
+        """Find the people of an upload in the background; the job removes the file.
 
         Args:
             name: as the user calls the file.
-            session: holds the job; None = nobody but the caller does.
+            session: holds the job, which gives back the upload's place; None = the caller does both.
         """
         job = Job(secrets.token_urlsafe(16), shown_name(name))
         if session is not None:
@@ -350,7 +350,9 @@ class Sessions:
         self._jobs.add(job)
 
         def finished(_: Future[None]) -> None:
-            upload.remove()
+            upload.remove_file()
+            if session is not None:
+                upload.leave()
             self._jobs.discard(job)
 
         job.finished = self._finding.submit(self._find, job, upload.path)
@@ -409,12 +411,17 @@ class Sessions:
 
     # ---- the model
 
-    def think(self, work: Callable[[], T]) -> Future[T]:
+    def think(self, work: Callable[[], T], *, admitted: bool = False) -> Future[T]:
         """Do something with the model, one thing after the other.
+
+        Args:
+            admitted: it is for an upload that keeps its place until then, so it is never refused.
 
         Raises:
             BusyError: too many wait already.
         """
+        if admitted:
+            return self._thinking.submit(work)
         if not self._questions.acquire(blocking=False):
             raise BusyError(f"{self.limits.waiting} questions are waiting for the model already; try again in a moment")
         future = self._thinking.submit(work)
@@ -435,7 +442,7 @@ class Sessions:
 
 @dataclass(frozen=True, eq=False)
 class Upload:
-    """A file that somebody sends, and its place in the queue; both are given back by :meth:`remove`.
+    """A file that somebody sends, and its place in the queue.
 
     Args:
         path: where to write it. No part of the user's name is in it.
@@ -444,12 +451,20 @@ class Upload:
     path: Path
     _places: threading.BoundedSemaphore
 
+    def remove_file(self) -> None:
+        """When it is not needed any more."""
+        self.path.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Give back the place, once."""
+        self._places.release()
+
     def remove(self) -> None:
-        """Once, when the file is not needed any more."""
+        """Both."""
         try:
-            self.path.unlink(missing_ok=True)
+            self.remove_file()
         finally:
-            self._places.release()
+            self.leave()
 
 
 def asked_labels(

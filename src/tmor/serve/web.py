@@ -304,16 +304,21 @@ async def predict(request: Request, sessions: AllSessions) -> Found:
         upload.remove()
         raise
     job = sessions.start(upload, name)
+    last = job.finished
     try:
         await _while_connected(request, job.finished)
+        if job.failure is not None:
+            raise job.failure
+        asker = Session("", examples=enrolled)
+        last = answering = sessions.think(
+            lambda: asker.answer(sessions.model, job.tracks, labels, sessions.limits), admitted=True
+        )
+        return Found.model_validate(as_json(job.name, await asyncio.wrap_future(answering)))
     except BaseException:
         job.stop()
         raise
-    if job.failure is not None:
-        raise job.failure
-    asker = Session("", examples=enrolled)
-    future = sessions.think(lambda: asker.answer(sessions.model, job.tracks, labels, sessions.limits))
-    return Found.model_validate(as_json(job.name, await asyncio.wrap_future(future)))
+    finally:
+        last.add_done_callback(lambda _: upload.leave())
 
 
 def _labels(fields: list[str]) -> Labels:
