@@ -552,6 +552,40 @@ def test_labels_may_come_with_descriptions(start, model, poses):
     assert refused(form("{a"), 400).startswith("labels: Invalid JSON: ")
 
 
+def test_the_ways_to_write_labels_in_a_form(start, poses):
+    client = start()
+
+    def form(labels):
+        return client.post("/api/predict", files={"file": poses.read_bytes()}, data={"labels": labels})
+
+    for labels, names in (
+        ("walk\nwave", {"walk", "wave"}),
+        ("walk, sit\r\n\r\nwave\n", {"walk", "sit", "wave"}),
+        (["walk\n", "wave, sit"], {"walk", "sit", "wave"}),
+        ('["walk", "sit, then rise"]', {"walk", "sit, then rise"}),
+        (' [\n"walk",\n"wave"]\n', {"walk", "wave"}),
+    ):
+        answer = form(labels)
+        assert answer.status_code == 200, answer.text
+        assert set(answer.json()["tracks"][0]["probabilities"]) == names | {NONE}
+    for labels, words in (
+        ("walk,\nwave", "a label is empty; expected words"),
+        ("\n", "no labels were given; expected at least one"),
+        ("[]", "no labels were given; expected at least one"),
+        ('["walk", ""]', "a label is empty; expected words"),
+        ('["walk", 1]', "labels.1: Input should be a valid string; expected a list of labels"),
+    ):
+        assert refused(form(labels), 400) == words
+    assert refused(form('["walk"'), 400).startswith("labels: Invalid JSON: ")
+    as_file = "labels came as a file; expected text, as of curl -F 'labels=<FILE'"
+    file, mine = {"file": poses.read_bytes()}, {"labels": ("mine.txt", b"walk\nwave")}
+    for files in (file | mine, file | mine | {"examples": ("mine.npz", b"PK")}):
+        for data in ({}, {"labels": "walk"}):
+            assert refused(client.post("/api/predict", files=files, data=data), 400) == as_file
+    answer = client.post("/api/predict", files=file, data={"labels": "a", "examples": "b.npz"})
+    assert refused(answer, 400) == "examples came as text; expected a file, as of curl -F examples=@FILE"
+
+
 def test_wrong_labels_are_told_before_poses_are_looked_for(start, tmp_path, estimator):
     client = start(Limits(waiting=1), examples={"my move": [sample_track("squat")]})
     video = write_video(tmp_path / "a.mp4").read_bytes()

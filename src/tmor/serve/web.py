@@ -272,8 +272,9 @@ def _begun_session(request: Request, response: Response) -> Session:
                             "labels": {
                                 "type": "array",
                                 "items": {"type": "string"},
-                                "description": "Labels; a field may hold several, separated by commas. Or one field "
-                                'with a JSON object of labels and lists of descriptions: {"wave": ["a hand ..."]}.',
+                                "description": "Labels; a field may hold several, one per line or separated by commas. "
+                                "Or one field of JSON: a list of labels, or an object of labels and lists of "
+                                'descriptions, {"wave": ["a hand ..."]}.',
                             },
                             "examples": {"type": "string", "format": "binary", "description": "Enrolled labels."},
                         },
@@ -287,13 +288,15 @@ async def predict(request: Request, sessions: AllSessions) -> Found:
     """What each person in a file does, and when: for programs. Nothing is kept."""
     upload = sessions.admit()
     try:
-        async with request.form(max_files=2, max_fields=1000, max_part_size=MOST_JSON_BYTES) as form:
+        async with request.form(max_files=3, max_fields=1000, max_part_size=MOST_JSON_BYTES) as form:
             file, examples = form.get("file"), form.get("examples")
             if not isinstance(file, UploadFile):
                 raise TmorError("the form has no file under 'file'; expected a video or pose file")
-            labels = _labels([field for field in form.getlist("labels") if isinstance(field, str)])
+            labels = _labels(form.getlist("labels"))
             enrolled = sessions.examples
-            if isinstance(examples, UploadFile):
+            if isinstance(examples, str):
+                raise TmorError("examples came as text; expected a file, as of curl -F examples=@FILE")
+            if examples is not None:
                 await _write(lambda: _copy(examples, upload.path))
                 own = examples.filename or ""
                 enrolled = await run_in_threadpool(load_examples, upload.path, own, sessions.limits)
@@ -321,16 +324,22 @@ async def predict(request: Request, sessions: AllSessions) -> Found:
         last.add_done_callback(lambda _: upload.leave())
 
 
-def _labels(fields: list[str]) -> Labels:
+def _labels(fields: Sequence[str | UploadFile]) -> Labels:
     """The labels of a form."""
-    if len(fields) == 1 and fields[0].lstrip().startswith("{"):
+    texts = [field for field in fields if isinstance(field, str)]
+    if len(texts) < len(fields):
+        raise TmorError("labels came as a file; expected text, as of curl -F 'labels=<FILE'")
+    if len(texts) == 1 and (first := texts[0].lstrip()[:1]) in ("{", "["):
+        kind, expected = list[str], "a list of labels"
+        if first == "{":
+            kind, expected = dict[str, list[str]], "labels with lists of texts"
         try:
-            return TypeAdapter(dict[str, list[str]]).validate_json(fields[0])
+            return TypeAdapter(kind).validate_json(texts[0])
         except ValidationError as error:
-            first = error.errors()[0]
-            problem = _problem(("labels", *first["loc"]), first["msg"])
-            raise TmorError(f"{problem}; expected labels with lists of texts") from None
-    return [part for field in fields for part in field.split(",")]
+            worst = error.errors()[0]
+            raise TmorError(f"{_problem(('labels', *worst['loc']), worst['msg'])}; expected {expected}") from None
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    return [part for line in lines for part in line.split(",")]
 
 
 @_router.get("/about")
