@@ -488,6 +488,22 @@ def test_bad_files_are_answered_in_words_and_the_server_stays_up(start, tmp_path
     assert wait(client, upload(client, poses))["state"] == "done"
 
 
+def test_a_damaged_archive_is_the_users_fault(start, poses, tmp_path):
+    content = bytearray(poses.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 109  # the version of zip that it takes to unpack the first array
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes(content)
+    client = start()
+    error = wait(client, upload(client, damaged))["error"]
+    assert error.startswith("damaged.npz: ")
+    answer = client.post("/api/predict", files={"file": (damaged.name, bytes(content))}, data={"labels": "a"})
+    assert refused(answer, 400) == error
+    assert (
+        refused(client.post("/api/examples.npz", params={"name": damaged.name}, content=bytes(content)), 400) == error
+    )
+    assert folder(client) == []
+
+
 def test_a_video_that_hides_its_length(start, tmp_path):
     client = start(Limits(video_s=3))
     mkv = write_video(tmp_path / "b.mkv", 5)

@@ -573,7 +573,7 @@ def check_pose_file(path: Path, limits: Limits) -> None:
     if (size := path.stat().st_size) > limits.pose_bytes:
         raise TooLargeError(f"{path}: a file of poses of {size} bytes; expected at most {limits.pose_bytes}")
     # Other damage is for the reader to name.
-    with suppress(zipfile.BadZipFile, OSError, ValueError), zipfile.ZipFile(path) as archive:
+    with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError), zipfile.ZipFile(path) as archive:
         if (size := sum(member.file_size for member in archive.infolist())) > limits.memory_bytes:
             raise TooLargeError(f"{path}: unpacks to {size} bytes; expected at most {limits.memory_bytes}")
 
