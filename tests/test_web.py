@@ -669,6 +669,10 @@ def test_an_upload_beyond_the_limit(start, tmp_path):
         ("", "upload"),
         ("/", "upload"),
         ("x" * 500, "x" * 120),
+        ("x" * 130 + ".mp4", "x" * 116 + ".mp4"),
+        ("x" * 116 + ".mp4", "x" * 116 + ".mp4"),
+        ("x." * 300, "x." * 60),
+        ("x" * 100 + "." + "y" * 100, "x" * 100 + "." + "y" * 19),
         ("<b>.mp4", "<b>.mp4"),
     ],
 )
@@ -687,6 +691,38 @@ def test_ids_come_from_the_users_name(start, tmp_path):
         "/api/predict", files={"file": ("dir/walk.npz", (tmp_path / "a.npz").read_bytes())}, data={"labels": "a, b"}
     )
     assert [track["id"] for track in answer.json()["tracks"]] == ["walk"]
+
+
+@pytest.mark.parametrize("ending", [".json", ""])
+def test_people_of_a_file_with_a_long_name_stay_apart(start, tmp_path, ending):
+    clap = sample_track("clap").keypoints[:40, :, :2] * [100, -100]
+    two = [
+        {"image_id": n, "keypoints": np.pad(pose + shift, [(0, 0), (0, 1)], constant_values=2).ravel().tolist()}
+        for n, pose in enumerate(clap)
+        for shift in (200, 5000)
+    ]
+    images = [{"id": n, "file_name": f"{n:03}.jpg"} for n in range(40)]
+    (tmp_path / "a.json").write_text(json.dumps({"images": images, "annotations": two}))
+    client = start()
+    job = upload(client, tmp_path / "a.json", "x" * 130 + ending)
+    shown = "x" * (120 - len(ending))
+    assert wait(client, job)["name"] == shown + ending
+    client.post(f"/api/jobs/{job}/predict", json={"labels": ["clap"]})
+    found = client.get(f"/api/jobs/{job}/results.json").json()
+    assert (found["source"], [track["id"] for track in found["tracks"]]) == (shown + ending, [shown, f"{shown}#1"])
+    subtitles = client.get(f"/api/jobs/{job}/results.srt").text
+    assert {line[:4] for line in subtitles.splitlines() if line.startswith("#")} == {"#0: ", "#1: "}
+
+
+def test_long_ids_keep_the_persons_number(start, tmp_path):
+    squat, name = sample_track("squat"), "x" * 130
+    ids = (name, f"{name}#1", f"{name}#12")
+    write_tracks(tmp_path / "a.npz", [Track(squat.keypoints, squat.layout, squat.fps, id=id) for id in ids])
+    client = start()
+    job = upload(client, tmp_path / "a.npz")
+    wait(client, job)
+    shown = [person["id"] for person in client.get(f"/api/jobs/{job}/poses").json()["people"]]
+    assert shown == ["x" * 120, "x" * 118 + "#1", "x" * 117 + "#12"]
 
 
 def test_a_hostile_id_is_made_harmless(start, tmp_path):

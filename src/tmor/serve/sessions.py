@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger("tmor")
 
+_MOST_LETTERS = 120  # of a name that is shown
+
 OUR_FAULT = "something went wrong on our side; the server's log says what"
 
 
@@ -580,7 +582,7 @@ def check_pose_file(path: Path, limits: Limits) -> None:
 
 def shown_name(name: str) -> str:
     """A file's name as it is shown: no folders, nothing that can't be printed, not long. It never names a file here."""
-    return _printable(re.split(r"[\\/]", name)[-1]) or "upload"
+    return _printable(re.split(r"[\\/]", name)[-1], r"\.\w{1,15}") or "upload"
 
 
 def _check_tracks(path: Path, tracks: Sequence[Track], limits: Limits) -> None:
@@ -603,7 +605,7 @@ def _bytes(tracks: Sequence[Track]) -> int:
 
 def _renamed(track: Track, own: str, shown: str) -> Track:
     """Ids that come from the file's name here, which means nothing, get the user's."""
-    return track if track.id is None else replace(track, id=_printable(track.id.replace(own, shown)))
+    return track if track.id is None else replace(track, id=_printable(track.id, r"#\d{1,9}").replace(own, shown))
 
 
 def _spoken(error: TmorError, path: Path, name: str) -> TmorError:
@@ -611,5 +613,10 @@ def _spoken(error: TmorError, path: Path, name: str) -> TmorError:
     return type(error)(str(error).replace(str(path), name).replace(path.stem, Path(name).stem))
 
 
-def _printable(text: str) -> str:
-    return "".join(c for c in text if c.isprintable()).strip()[:120]
+def _printable(text: str, ending: str) -> str:
+    """What can be printed of a text; of a long one the beginning, and the end if that is such an ending (a pattern)."""
+    text = "".join(c for c in text if c.isprintable()).strip()
+    if len(text) <= _MOST_LETTERS:
+        return text
+    end = found[0] if (found := re.search(f"{ending}$", text)) else ""
+    return text[: _MOST_LETTERS - len(end)] + end
