@@ -14,7 +14,7 @@ import tmor.pose as pose
 from tmor.config import cache_folder
 from tmor.errors import FormatError, TmorError
 from tmor.pose import videos
-from tmor.pose.estimators import MAX_PEOPLE, MEDIAPIPE, People, load_estimator
+from tmor.pose.estimators import MAX_PEOPLE, MEDIAPIPE, People, check_estimator, load_estimator
 from tmor.pose.tracking import follow
 from tmor.pose.videos import VideoInfo, content_id, probe, read_frames
 from tmor.skeleton.layouts import LAYOUTS
@@ -574,12 +574,22 @@ def test_nobody_is_in_it(clip):
 
 
 def test_unknown_estimators():
-    with pytest.raises(TmorError) as error:
-        load_estimator("openpose")
-    assert str(error.value) == (
-        "unknown pose estimator 'openpose'; expected mediapipe, rtmlib, rtmlib:lightweight, rtmlib:performance, rtmo, "
-        "or the path of an .onnx model or a folder of them"
-    )
+    for use in (load_estimator, check_estimator):
+        with pytest.raises(TmorError) as error:
+            use("openpose")
+        assert str(error.value) == (
+            "unknown pose estimator 'openpose'; expected mediapipe, rtmlib, rtmlib:lightweight, rtmlib:performance, "
+            "rtmo, or the path of an .onnx model or a folder of them"
+        )
+
+
+def test_known_estimators(tmp_path):
+    """Nothing is loaded: whether they are installed shows later."""
+    for name in ("mediapipe", "rtmlib", "rtmlib:lightweight", "rtmo:balanced", "rtmo:performance", tmp_path):
+        check_estimator(name)
+    for name in ("mediapip", "rtmlib:", "rtmlib:huge", "rtmo:balanced:", "mediapipe:lightweight", tmp_path / "no.onnx"):
+        with pytest.raises(TmorError, match="unknown pose estimator"):
+            check_estimator(name)
 
 
 def test_mediapipe_in_another_release(monkeypatch):

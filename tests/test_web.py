@@ -26,7 +26,7 @@ from tmor.model.answers import NONE
 from tmor.serve.examples import read_examples, write_examples
 from tmor.serve.predict import as_json, predict_tracks
 from tmor.serve.sessions import Limits, shown_name
-from tmor.serve.web import create_app
+from tmor.serve.web import create_app, serve
 from tmor.skeleton.formats import write_tracks
 from tmor.skeleton.sample import sample_track
 from tmor.skeleton.tracks import Track
@@ -810,6 +810,15 @@ def test_an_estimator_that_is_not_there(model, poses, tmp_path):
         job = upload(client, write_video(tmp_path / "a.mp4"))
         assert wait(client, job)["error"] == "the pose estimator 'rtmlib' needs packages that are not installed"
         assert wait(client, upload(client, poses))["state"] == "done"
+
+
+def test_an_unknown_estimator_is_told_before_the_server_starts(model):
+    def started(address):
+        raise AssertionError(address)
+
+    with pytest.raises(TmorError) as error:
+        serve(model, "mediapip", port=0, started=started)
+    assert str(error.value).startswith("unknown pose estimator 'mediapip'; expected mediapipe, ")
 
 
 def test_who_goes_in_the_middle_leaves_nothing(model, estimator, tmp_path):

@@ -19,6 +19,13 @@ from tmor.errors import FormatError, TmorError
 MAX_PEOPLE = 32
 """Further people of a picture, the least certain ones, are left out: each costs a run of the keypoint model."""
 
+_PUBLISHED = {
+    family + size: (family, size[1:] or "balanced")
+    for family in ("rtmlib", "rtmo")
+    for size in ("", ":lightweight", ":balanced", ":performance")
+}
+"""Family and size of models that can be fetched, by name."""
+
 _SEEN = 0.3  # score from which a joint counts for the box around a person
 
 
@@ -89,19 +96,25 @@ def load_estimator(name: str | Path) -> PoseEstimator:
         TmorError: the name is unknown, a package is missing, or a model can't be fetched: says what to do.
         FormatError: a file is not a model of this kind.
     """
-    match str(name).split(":"):
-        case ["mediapipe"]:
-            return MediaPipeEstimator()
-        case ["rtmlib" | "rtmo" as family]:
-            return RtmlibEstimator.fetched(family, "balanced")
-        case ["rtmlib" | "rtmo" as family, ("lightweight" | "balanced" | "performance") as size]:
-            return RtmlibEstimator.fetched(family, size)
-        case _ if Path(name).exists():
-            return RtmlibEstimator.from_path(Path(name))
-    raise TmorError(
-        f"unknown pose estimator '{name}'; expected mediapipe, rtmlib, rtmlib:lightweight, rtmlib:performance, rtmo, "
-        f"or the path of an .onnx model or a folder of them"
-    )
+    check_estimator(name)
+    if str(name) == "mediapipe":
+        return MediaPipeEstimator()
+    if str(name) in _PUBLISHED:
+        return RtmlibEstimator.fetched(*_PUBLISHED[str(name)])
+    return RtmlibEstimator.from_path(Path(name))
+
+
+def check_estimator(name: str | Path) -> None:
+    """Check, before anything is loaded, that :func:`load_estimator` knows the name.
+
+    Raises:
+        TmorError: it does not.
+    """
+    if str(name) != "mediapipe" and str(name) not in _PUBLISHED and not Path(name).exists():
+        raise TmorError(
+            f"unknown pose estimator '{name}'; expected mediapipe, rtmlib, rtmlib:lightweight, rtmlib:performance, "
+            "rtmo, or the path of an .onnx model or a folder of them"
+        )
 
 
 # ---- rtmlib

@@ -31,6 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 import tmor
 from tmor.errors import TmorError
 from tmor.pose import PoseEstimator, load_estimator
+from tmor.pose.estimators import check_estimator
 from tmor.serve.examples import write_examples
 from tmor.serve.messages import Found, JobState, Marked, Question, SessionState
 from tmor.serve.predict import as_json
@@ -169,8 +170,9 @@ def serve(
         started: called with the page's address once it can be opened.
 
     Raises:
-        TmorError: as :func:`create_app`, or the address can't be listened on.
+        TmorError: as :func:`create_app`, the estimator is not known, or the address can't be listened on.
     """
+    check_estimator(estimator)
     app = create_app(model, lambda: load_estimator(estimator), host=host, token=token, examples=examples)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
