@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("fastapi", reason="FastAPI is not installed (extra web)")
 pytest.importorskip("python_multipart", reason="python-multipart is not installed (extra web)")
 
+import httpx
 from fastapi.testclient import TestClient
 
 from tmor.errors import TmorError
@@ -331,14 +332,62 @@ def test_sessions_expire_and_are_bounded(start, poses):
 
 
 def test_forgetting(start, poses):
-    client = start(Limits(session_files=2))
+    client = start()
     first, second, third = (upload(client, poses, name) for name in "abc")
-    assert [j["id"] for j in client.get("/api/session").json()["jobs"]] == [second, third]
+    assert [j["id"] for j in client.get("/api/session").json()["jobs"]] == [first, second, third]
     assert client.delete(f"/api/jobs/{second}").status_code == 204
     refused(client.get(f"/api/jobs/{second}"), 404)
     assert client.delete("/api/session").status_code == 204
     refused(client.get(f"/api/jobs/{third}"), 404)
-    assert first != second
+
+
+def test_a_file_too_many_takes_no_others_place(start, poses, tmp_path, estimator):
+    client = start(Limits(session_files=3))
+    broken = tmp_path / "broken.json"
+    broken.write_text("{}")
+    failed = [upload(client, broken) for _ in range(2)]
+    first = upload(client, poses)
+    for job in (*failed, first):
+        wait(client, job)
+
+    def jobs() -> list[str]:
+        return [job["id"] for job in client.get("/api/session").json()["jobs"]]
+
+    estimator.gate.clear()
+    working = upload(client, write_video(tmp_path / "a.mp4"))
+    wait(client, working, "working")
+    assert jobs() == [failed[1], first, working]  # one that failed makes room, the oldest first
+    waiting = upload(client, poses)
+    assert jobs() == [first, working, waiting]
+    words = "3 files are kept for you already; remove one of them first, or forget everything"
+    assert refused(client.post("/api/jobs", content=poses.read_bytes()), 429) == words
+    assert len(folder(client)) == 2
+    estimator.gate.set()
+    assert [wait(client, job)["state"] for job in (first, working, waiting)] == ["done"] * 3
+    assert refused(client.post("/api/jobs", content=poses.read_bytes()), 429) == words
+    assert jobs() == [first, working, waiting] and folder(client) == []
+    client.delete(f"/api/jobs/{working}")
+    assert jobs() == [first, waiting] and wait(client, upload(client, poses))["state"] == "done"
+
+
+def test_two_uploads_for_one_place(model, poses):
+    """The second is refused when it has come in, and leaves nothing."""
+    app = create_app(model, Estimator, Limits(session_files=2))
+    sessions, gate = app.state.sessions, threading.Event()
+
+    def slowly():
+        gate.wait(20)
+        yield poses.read_bytes()
+
+    with running(app) as address, httpx.Client(base_url=address) as browser, ThreadPoolExecutor(2) as callers:
+        browser.post("/api/jobs", content=poses.read_bytes())
+        answers = [callers.submit(browser.post, "/api/jobs", content=slowly()) for _ in range(2)]
+        until(lambda: sessions._uploads._value == Limits().waiting - 2)
+        gate.set()
+        assert sorted(answer.result().status_code for answer in answers) == [202, 429]
+        until(lambda: sessions._uploads._value == Limits().waiting)
+        assert list(Path(sessions._folder.name).iterdir()) == []
+        assert len(browser.get("/api/session").json()["jobs"]) == 2
 
 
 def test_memory_is_bounded(start, poses):

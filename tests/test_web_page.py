@@ -14,6 +14,7 @@ pytest.importorskip("playwright", reason="Playwright is not installed (extra dev
 from playwright import sync_api
 
 from tmor.serve.examples import read_examples
+from tmor.serve.sessions import Limits
 from tmor.serve.web import create_app
 from tmor.skeleton.formats import write_tracks
 from tmor.skeleton.sample import sample_track
@@ -290,6 +291,25 @@ def test_cancel_and_bad_files(visit, tmp_path, estimator):
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
     page.get_by_text("dropped.json: JSON with an object with keys none").wait_for()
+
+
+@pytest.mark.slow
+def test_a_file_too_many(visit, poses, tmp_path):
+    page = visit(limits=Limits(session_files=1))
+    upload(page, poses)
+    large = tmp_path / "large.mp4"
+    large.write_bytes(bytes(20 << 20))
+    page.set_input_files("#file", large)
+    page.locator("#alert").wait_for()
+    assert (
+        page.locator("#alert span").inner_text()
+        == "1 files are kept for you already; remove one of them first, or forget everything"
+    )
+    assert page.locator("#files .name").all_inner_texts() == ["two people.npz"]
+    page.get_by_label("Remove two people.npz").click()
+    page.locator("#files li").wait_for(state="detached")
+    upload(page, poses)
+    assert page.locator("#alert").is_hidden()
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ class Limits:
         descriptions, description_length: of one label.
         examples, example_s: of one enrolled label, and the longest example in seconds.
         sessions: at a time.
-        session_files: that a session holds; the oldest makes room for a new one.
+        session_files: that a session holds; those that failed make room for new ones.
         total_bytes: of all sessions' poses; no upload is taken beyond.
         idle_s: a session that is not used for so long is forgotten.
         stall_s: an upload of which nothing comes for so long is given up.
@@ -176,6 +176,27 @@ class Session:
         if job.state != "done":
             raise TmorError(f"{job.name}: has no poses: {job.failure or 'they are still being looked for'}")
         return job
+
+    def check_room(self, limits: Limits) -> None:
+        """Check, before a file is received, that it can be kept.
+
+        Raises:
+            BusyError: as many are kept as may be.
+        """
+        kept = sum(job.state != "failed" for job in self.jobs.values())
+        if kept >= limits.session_files:
+            raise BusyError(f"{kept} files are kept for you already; remove one of them first, or forget everything")
+
+    def add(self, job: Job, limits: Limits) -> None:
+        """Keep a job; those that failed make room, the oldest first.
+
+        Raises:
+            BusyError: as :meth:`check_room`.
+        """
+        self.check_room(limits)
+        while len(self.jobs) >= limits.session_files:
+            self.forget(next(id for id, old in self.jobs.items() if old.state == "failed"))
+        self.jobs[job.id] = job
 
     def forget(self, id: str) -> None:
         """Stop a job and forget it.
@@ -343,12 +364,13 @@ class Sessions:
         Args:
             name: as the user calls the file.
             session: holds the job, which gives back the upload's place; None = the caller does both.
+
+        Raises:
+            BusyError: the session holds as much as it may (:meth:`Session.add`); the upload is still the caller's.
         """
         job = Job(secrets.token_urlsafe(16), shown_name(name))
         if session is not None:
-            while len(session.jobs) >= self.limits.session_files:
-                session.forget(next(iter(session.jobs)))
-            session.jobs[job.id] = job
+            session.add(job, self.limits)
         self._jobs.add(job)
 
         def finished(_: Future[None]) -> None:

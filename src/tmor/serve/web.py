@@ -383,14 +383,17 @@ async def upload_file(
     name: Annotated[str, Query(description="What the file is called, to be shown.")] = "",
 ) -> JobState:
     """Upload a file; its poses are then looked for."""
+    known = sessions.find(request.cookies.get(_cookie(request)))
+    if known is not None:
+        known.check_room(sessions.limits)
     upload = sessions.admit()
     try:
         await _receive(request, upload.path)
-        session = _begun_session(request, response)
+        job = sessions.start(upload, name, _begun_session(request, response))
     except BaseException:
         upload.remove()
         raise
-    return JobState.of(sessions.start(upload, name, session))
+    return JobState.of(job)
 
 
 @_router.get("/jobs/{id}")
