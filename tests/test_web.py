@@ -322,6 +322,7 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(start, poses):
 def test_sessions_expire_and_are_bounded(start, poses):
     client = start(Limits(sessions=1))
     job = upload(client, poses)
+    wait(client, job)  # who came back keeps the place
     assert refused(another(client).post("/api/jobs", content=b"x"), 429) == (
         "1 people use this server already; try again later"
     )
@@ -329,6 +330,31 @@ def test_sessions_expire_and_are_bounded(start, poses):
     session.used_s -= 3601
     assert "there is no such session" in refused(client.get(f"/api/jobs/{job}"), 404)
     assert another(client).post("/api/jobs", content=b"x").status_code == 202
+
+
+def test_a_session_that_nobody_came_back_to_makes_room(start, poses, tmp_path, estimator):
+    client = start(Limits(sessions=3))
+    sessions = client.app.state.sessions._sessions
+    job = upload(client, poses)
+    wait(client, job)
+    for _ in range(5):  # programs that keep no cookies
+        last = upload(another(client), poses)
+        until(lambda: all(job.state == "done" for session in sessions.values() for job in session.jobs.values()))
+    assert len(sessions) == 3 and last in next(reversed(sessions.values())).jobs
+    assert client.get(f"/api/jobs/{job}").json()["state"] == "done"
+    estimator.gate.clear()
+    for _ in range(2):
+        upload(another(client), write_video(tmp_path / "a.mp4"))
+    received = []
+
+    def body():
+        received.append("something")
+        yield b"x"
+
+    for path in ("/api/jobs", "/api/examples.npz"):
+        answer = another(client).post(path, content=body())
+        assert refused(answer, 429) == "3 people use this server already; try again later"
+    assert received == [] and len(sessions) == 3 and len(folder(client)) == 2
 
 
 def test_forgetting(start, poses):

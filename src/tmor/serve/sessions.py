@@ -144,18 +144,26 @@ class Session:
         key: unguessable; who has it is the person.
         jobs: by id, the oldest first.
         examples: of enrolled labels; replaced as a whole, never changed, as the thread of the model reads it too.
+        used_s: when it was used last.
+        returned: it was used again after it was begun.
     """
 
     key: str
     jobs: dict[str, Job] = field(default_factory=dict)
     examples: Mapping[str, Sequence[Track]] = field(default_factory=dict)
     used_s: float = field(default_factory=time.monotonic)
+    returned: bool = False
     _enrolled: tuple[Mapping[str, Sequence[Track]], Model] | None = None
 
     @property
     def bytes(self) -> int:
         """Memory that its poses and examples take."""
         return sum(job.bytes for job in self.jobs.values()) + sum(map(_bytes, self.examples.values()))
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a file of it is waiting or worked on."""
+        return any(job.state in ("waiting", "working") for job in self.jobs.values())
 
     def job(self, id: str) -> Job:
         """
@@ -304,17 +312,31 @@ class Sessions:
         self.sweep()
         session = self._sessions.get(key or "")
         if session is not None:
-            session.used_s = time.monotonic()
+            session.used_s, session.returned = time.monotonic(), True
         return session
+
+    def replaced(self) -> Session | None:
+        """Who would make room for a new session: the one unused the longest of those that nobody came back to (programs
+        often keep no cookie) and in which nothing is worked on; None = nobody has to.
+
+        Raises:
+            BusyError: there are as many as the server takes, and none such.
+        """
+        self.sweep()
+        if len(self._sessions) < self.limits.sessions:
+            return None
+        left = [s for s in self._sessions.values() if not s.returned and not s.at_work]
+        if not left:
+            raise BusyError(f"{self.limits.sessions} people use this server already; try again later")
+        return min(left, key=lambda session: session.used_s)
 
     def open(self) -> Session:
         """
         Raises:
-            BusyError: there are as many as the server takes.
+            BusyError: as :meth:`replaced`.
         """
-        self.sweep()
-        if len(self._sessions) >= self.limits.sessions:
-            raise BusyError(f"{self.limits.sessions} people use this server already; try again later")
+        if (replaced := self.replaced()) is not None:
+            self.close_session(replaced)
         session = Session(secrets.token_urlsafe(32), examples=self.examples)
         self._sessions[session.key] = session
         return session

@@ -242,6 +242,15 @@ def _cookie(request: Request) -> str:
     return f"tmor_session_{request.scope['server'][1]}"
 
 
+def _checked_session(request: Request) -> Session | None:
+    """The request's session; where it has none, there is room for a new one. To be asked before a body is received."""
+    sessions: Sessions = request.app.state.sessions
+    session = sessions.find(request.cookies.get(_cookie(request)))
+    if session is None:
+        sessions.replaced()
+    return session
+
+
 def _begun_session(request: Request, response: Response) -> Session:
     """The request's session, or a new one, whose key goes with the response."""
     sessions: Sessions = request.app.state.sessions
@@ -383,7 +392,7 @@ async def upload_file(
     name: Annotated[str, Query(description="What the file is called, to be shown.")] = "",
 ) -> JobState:
     """Upload a file; its poses are then looked for."""
-    known = sessions.find(request.cookies.get(_cookie(request)))
+    known = _checked_session(request)
     if known is not None:
         known.check_room(sessions.limits)
     upload = sessions.admit()
@@ -486,6 +495,7 @@ async def take_examples(
     request: Request, response: Response, sessions: AllSessions, name: Annotated[str, Query()] = "examples.npz"
 ) -> SessionState:
     """Enrol the labels of a file; those that were enrolled before get the new examples alone."""
+    _checked_session(request)
     with sessions.scratch() as path:
         await _receive(request, path)
         examples = await run_in_threadpool(load_examples, path, name, sessions.limits)
