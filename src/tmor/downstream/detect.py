@@ -37,6 +37,7 @@ from tmor.model.segments import rate_of
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import step_generator
+from tmor.skeleton.canonical import is_seen
 from tmor.skeleton.normalize import prepare, to_body, to_bones, views_of
 
 Head = Literal["text", "raw", "linear", "tcn", "causal", "finetune", "scratch"]
@@ -182,7 +183,7 @@ def recording_features(model: Model, recording: Recording) -> tuple[np.ndarray, 
         return features, times
     total, weights = np.zeros_like(features), np.zeros((len(features), 1), dtype=np.float32)
     for track in (recording.track, *recording.others):
-        if track.missing_share == 1:
+        if not is_seen(track):
             continue
         own, _ = (features, times) if track is recording.track else model.frame_features(track)
         seen = ~np.isnan(track.keypoints).all(axis=(1, 2))
@@ -320,7 +321,7 @@ def train_encoder(
             times = start / fps + np.arange(0, _WINDOW, _STRIDE) / model.spec.fps
             for track in (recording.track, *recording.others):
                 part = track.frames(start, min(start + size, len(track)))
-                if part.missing_share < 1:
+                if is_seen(part):
                     windows.append(Triplet("", "", part))
                     targets.append(_targets(recording, times, classes))
     clips = Clips.from_triplets(windows, fps=model.spec.fps)

@@ -13,6 +13,7 @@ from tmor.downstream.metrics.retrieval import retrieval_protocols
 from tmor.errors import TmorError
 from tmor.model.model import Model
 from tmor.posecap.triplets import Triplet
+from tmor.skeleton.canonical import is_seen
 from tmor.teachers.cache import embed_texts
 
 
@@ -42,7 +43,7 @@ def retrieve(
     Raises:
         TmorError: no clip has a text.
     """
-    usable = sorted((t for t in triplets if t.texts and t.track.missing_share < 1), key=lambda t: t.id)
+    usable = sorted((t for t in triplets if t.texts and is_seen(t.track)), key=lambda t: t.id)
     if not usable:
         raise TmorError(f"{name}: none of {len(triplets)} clips has a caption")
     texts = [t.texts[0] for t in usable]

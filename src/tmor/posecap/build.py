@@ -37,7 +37,7 @@ from tmor.posecap.duplicates import Seen, signature
 from tmor.posecap.shards import Record, Shards, create_shards, discard_shards, is_shards, open_shards
 from tmor.posecap.texts import Caption, by_source, texts_of
 from tmor.posecap.triplets import SequenceCaptions, Triplet, read_captioned
-from tmor.skeleton.canonical import prepare
+from tmor.skeleton.canonical import is_seen, prepare
 from tmor.skeleton.formats import read_tracks
 from tmor.skeleton.formats.files import is_video, read_arrays, read_bytes, whole_file
 from tmor.skeleton.formats.packed import is_packed
@@ -137,7 +137,7 @@ class PoseReader:
             clips, ids = _cut_all(read_tracks(source.path), source, self.config), set[str]()
         else:
             triplets, ids = read_captioned(source.path, self.captions, part=self.part)
-            seen = [t for t in triplets if not np.isnan(t.track.keypoints).all()]
+            seen = [t for t in triplets if is_seen(t.track)]
             unseen = len(triplets) - len(seen)
             clips = Clips(seen, left_out=Counter({"nobody is seen": unseen} if unseen else {}), chosen=True)
         unused = tuple(_caption_name(id, start_s) for id, start_s, _ in self.captions if id not in ids)

@@ -16,7 +16,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +35,7 @@ from tmor.pretrain.memory import remember
 from tmor.pretrain.ranks import Ranks
 from tmor.pretrain.sampling import SAME_TEXT, Bank, cluster_masks, epoch_order, instance, step_generator
 from tmor.pretrain.whitening import fit_whitening
+from tmor.skeleton.canonical import is_seen
 from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import load_text_teacher
 
@@ -160,7 +160,7 @@ def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
             read = [replace(t, texts=(), label=None) for t in read]
         if entry.depth is not None and config.video_term:
             read = _with_depth(read, entry, data)
-        seen = [t for t in read if not np.isnan(t.track.keypoints).all()]
+        seen = [t for t in read if is_seen(t.track)]
         if len(seen) < len(read):
             log.warning(
                 "%s: %d of %d clips left out, nobody is seen in them", entry.path, len(read) - len(seen), len(read)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tmor.errors import TmorError
 from tmor.model.answers import Labels
 from tmor.model.segments import Segment
+from tmor.skeleton.canonical import is_seen
 from tmor.skeleton.formats import read_tracks
 from tmor.skeleton.formats.files import is_video
 from tmor.skeleton.tracks import Track
@@ -78,7 +79,7 @@ def seen_tracks(tracks: Sequence[Track]) -> list[Track]:
     Raises:
         TmorError: there are none.
     """
-    seen = [track for track in tracks if track.missing_share < 1]
+    seen = [track for track in tracks if is_seen(track)]
     if not seen:
         raise TmorError(f"none of the {len(tracks)} tracks has a visible joint")
     if len(seen) < len(tracks):

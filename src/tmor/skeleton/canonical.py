@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tmor.errors import TmorError
-from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.layouts import UNIK17, convert
 from tmor.skeleton.tracks import Track, sample_at
 
 _AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
@@ -17,6 +17,15 @@ _HIPS = [_AT["left_hip"], _AT["right_hip"]]
 
 _LONGEST_GAP_S = 0.5
 _LONGEST_GAP_FRAMES = 8  # where the rate is unknown
+
+
+def is_seen(track: Track) -> bool:
+    """Whether somebody is seen: a joint of the 17 that models see, in any frame. (Toes alone are nobody.)
+
+    Raises:
+        LayoutError: the layout has no shoulders or hips.
+    """
+    return not np.isnan(convert(track.keypoints, track.layout, UNIK17)).all()
 
 
 def prepare(track: Track, *, fps: float) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, folds_of, protocol_of
 from tmor.errors import TmorError
+from tmor.skeleton.canonical import is_seen
 from tmor.skeleton.formats import read_packed
 from tmor.skeleton.tracks import Track
 
@@ -83,7 +84,7 @@ def read_labelled(path: str | Path, protocol: Protocol | None = None, *, part: s
     samples, labels, kept, skipped = [], [], [], {}
     for i in np.flatnonzero(used).tolist():
         label = int(packed.labels[i])
-        tracks = tuple(t for t in packed.tracks(i) if t.missing_share < 1)
+        tracks = tuple(t for t in packed.tracks(i) if is_seen(t))
         reason = None if tracks else "nobody is seen"
         reason = "no label" if label < 0 else "class is not in the protocol" if label not in new_label else reason
         if reason:

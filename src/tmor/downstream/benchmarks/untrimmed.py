@@ -11,6 +11,7 @@ import numpy as np
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, folds_of, protocol_of
 from tmor.errors import TmorError
+from tmor.skeleton.canonical import is_seen
 from tmor.skeleton.formats import PackedSet, read_packed
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.tracks import Track
@@ -21,7 +22,7 @@ class Recording:
     """A person, or several, over a long time.
 
     Args:
-        track: of a known rate; it begins at 0 s.
+        track: of a known rate; it begins at 0 s. Somebody is seen in it.
         segments: (class, start, end) in seconds; they may overlap.
         tags: (class, time) in seconds of single moments.
         duration_s: of the recording, where it is known better than by its frames.
@@ -88,16 +89,16 @@ def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: 
     kept, recordings, skipped = [], [], {}
     for i in np.flatnonzero(used).tolist():
         # The recording's clock may begin at any time.
-        track, *others = (replace(track, start_s=0.0) for track in packed.tracks(i))
-        seen = ~np.isnan(track.to(UNIK17).keypoints).all()
+        tracks = [replace(track, start_s=0.0) for track in packed.tracks(i)]
+        seen = [track for track in tracks if is_seen(track)]
         reason = None if seen else "nobody is seen"
-        reason = "a single frame" if track.fps is None else reason
+        reason = "a single frame" if tracks[0].fps is None else reason
         if reason:
             skipped[reason] = skipped.get(reason, 0) + 1
             continue
         duration_s = float(packed.columns["duration_s"][i]) if "duration_s" in packed.columns else None
         happens = segments_of(packed, i), _tags(packed, i)
-        recordings.append(Recording(packed.ids[i], track, *happens, duration_s, tuple(others)))
+        recordings.append(Recording(packed.ids[i], seen[0], *happens, duration_s, tuple(seen[1:])))
         kept.append(i)
     present = sorted({s[0] for r in recordings for s in r.segments} | {t[0] for r in recordings for t in r.tags})
     if not present:
