@@ -169,7 +169,7 @@ def test_a_run_leaves_a_model_that_names_movements(data: Path, uninterrupted: Pa
     model = load_model(uninterrupted / "model.safetensors")
     assert model.spec.training["clips"] == 20
     assert model.spec.training["class_names"] == sorted(ACTIONS)
-    plain = {"data": list(TINY.as_dict()["data"]), "distilled_from": []}  # JSON has no tuples
+    plain = {"data": list(TINY.as_dict()["data"]), "leave_out": [], "distilled_from": []}  # JSON has no tuples
     assert model.spec.training["config"] == TINY.as_dict() | plain
     prediction = model.classify([sample_track("walk")], ACTIONS)
     assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
@@ -284,12 +284,31 @@ def test_a_student_resumes_to_the_same_bits(data: Path, teacher: Path, tmp_path:
     assert weights_of(tmp_path / "broken") == weights_of(tmp_path / "whole")
 
 
-def test_a_teacher_that_saw_what_is_left_out_is_an_error(command, teacher: Path) -> None:
-    assert command("--distilled-from", str(teacher)).distilled_from == (str(teacher),)
-    command("--distilled-from", str(teacher), "--leave-out", "bare")
-    message = rf"^--leave-out toy: {re.escape(str(teacher))}, a teacher, was trained on it$"
+def test_a_teacher_that_saw_what_is_left_out_is_an_error(data: Path, teacher: Path, tmp_path: Path) -> None:
+    sets = (DataConfig("toy.npz"), DataConfig("bare.npz"))
+    settings = replace(BRIEF, data=sets, distilled_from=(str(teacher),), text_term=False)
+    message = rf"^{re.escape(str(teacher))}, a teacher, was trained on 'toy', which is left out$"
     with pytest.raises(TmorError, match=message):
-        command("--distilled-from", str(teacher), "--leave-out", "toy")
+        pretrain(settings.leaving_out("toy"), data=data, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    pretrain(settings.leaving_out("bare"), data=data, out=tmp_path / "run")
+
+
+def test_a_checkpoint_says_what_was_left_out(data: Path, tmp_path: Path) -> None:
+    sets = (DataConfig("toy.npz"), DataConfig("gone.npz"))  # what is left out need not be there
+    model = pretrain(replace(BRIEF, data=sets).leaving_out("gone"), data=data, out=tmp_path / "run")
+    assert model.spec.training["sources"] == ["toy"]
+    assert model.spec.training["config"]["leave_out"] == ("gone",)
+    pretrain(BRIEF, data=data, out=tmp_path / "without")
+    assert weights_of(tmp_path / "run") == weights_of(tmp_path / "without")
+
+
+def test_what_is_left_out_and_is_not_there_is_an_error(data: Path, tmp_path: Path) -> None:
+    settings = replace(BRIEF, data=(DataConfig("toy.npz"), DataConfig("bare.npz")))
+    message = r"^leave_out: no file and no source of clips is called 'tox'; there are toy, bare$"
+    with pytest.raises(TmorError, match=message):
+        pretrain(settings.leaving_out("tox"), data=data, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_bfloat16_trains(data: Path, tmp_path: Path) -> None:
@@ -499,6 +518,14 @@ def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> 
     before = files_of(out)
     pretrain(BRIEF, data=data, out=out, resume=True)
     assert files_of(out) == before
+
+
+def test_a_config_of_before_a_key_was_added_is_the_same_config(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pretrain(BRIEF, data=data, out=out)
+    values = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps({k: v for k, v in values.items() if k != "leave_out"}))
+    pretrain(BRIEF, data=data, out=out, resume=True)
 
 
 def test_resuming_a_run_that_never_began_begins_it(data: Path, tmp_path: Path) -> None:
@@ -722,16 +749,23 @@ def test_an_ablation_is_one_flag(option: str, changes: dict[str, Any], command) 
     assert command("--without", option) == replace(command(), **changes)
 
 
+def test_a_model_to_learn_from_is_one_flag(command) -> None:
+    assert command("--distilled-from", "a", "--distilled-from", "b").distilled_from == ("a", "b")
+
+
 def test_ablations_add_up(command) -> None:
     settings = command("--without", "clusters", "--without", "text", "--leave-out", "bare", "--seed", "7")
     expected = replace(command(), clusters=None, text_term=False, seed=7)
-    assert settings == replace(expected, data=expected.data[:1])
+    assert settings == replace(expected, leave_out=("bare",))
 
 
-def test_leaving_out_what_is_not_there_or_all_there_is_is_an_error(command) -> None:
-    with pytest.raises(TmorError, match=r"^--leave-out tox: the config has no such data set; it has toy, bare$"):
-        command("--leave-out", "tox")
-    with pytest.raises(TmorError, match=r"^--leave-out bare: nothing is left to train on$"):
+def test_what_the_command_leaves_out_comes_to_what_the_config_does(command, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('leave_out = ["penn"]\n' + TOML)
+    assert command("--leave-out", "bare", "--leave-out", "penn").leave_out == ("penn", "bare")
+
+
+def test_leaving_out_all_there_is_is_an_error(command) -> None:
+    with pytest.raises(ConfigError, match=r"^leave_out is toy, bare; nothing is left to train on$"):
         command("--leave-out", "toy", "--leave-out", "bare")
 
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tmor.cli import app
-from tmor.config import PretrainConfig, pretrain_config
+from tmor.config import DataConfig, PretrainConfig, pretrain_config
 from tmor.errors import FormatError, TmorError
+from tmor.model.model import Model, ModelSpec
+from tmor.model.unik import UnikShape
 from tmor.posecap.audit import statistics, verify
 from tmor.posecap.duplicates import Seen, signature
 from tmor.posecap.shards import Record, Shards, create_shards, epoch_rows, is_shards, open_shards
 from tmor.posecap.texts import Caption
+from tmor.pretrain import loop
+from tmor.pretrain.clips import Clips
 from tmor.pretrain.loop import pretrain, read_training_data
 from tmor.serve.browse import write_browse_page
 from tmor.skeleton.layouts import Layout
@@ -487,6 +492,39 @@ def test_training_data_are_those_of_the_folder(filled: Path) -> None:
     assert read_training_data(without, filled.parent)[0].texts == (SAMPLES[0][0],)
     with pytest.raises(TmorError, match="has its own texts and videos"):
         read_training_data(config(filled, captions="x.json"), filled.parent)
+
+
+@pytest.fixture
+def of_two(tmp_path: Path) -> Path:
+    """A data set ``all`` of clips from the collections ``set`` and ``penn``."""
+    rows = [record(i, track, label=label) for i, (label, track) in enumerate(SAMPLES[:12])]
+    rows[6:] = [replace(row, id=f"penn/{i}", collection="penn") for i, row in enumerate(rows[6:])]
+    create_shards(tmp_path / "all").append(rows)
+    return tmp_path / "all"
+
+
+def test_what_is_left_out_is_left_out_of_a_data_set_of_several(of_two: Path, caplog) -> None:
+    caplog.set_level("INFO")
+    triplets = read_training_data(config(of_two).leaving_out("penn"), of_two.parent)
+    assert [t.id for t in triplets] == [f"set/{i}" for i in range(6)]
+    assert "all: 6 of 12 clips left out by their source" in caplog.text
+    message = r"^leave_out: no file and no source of clips is called 'tox'; there are all, set, penn$"
+    with pytest.raises(TmorError, match=message):
+        read_training_data(config(of_two).leaving_out("tox"), of_two.parent)
+    with pytest.raises(TmorError, match=r"^there are no clips to train on$"):
+        pretrain(config(of_two).leaving_out("penn").leaving_out("set"), data=of_two.parent, out=of_two.parent / "run")
+
+
+def test_a_teacher_that_saw_a_source_of_what_is_left_out_is_an_error(of_two: Path, filled: Path) -> None:
+    # The other data set has clips of the collection ``set``, which are not left out.
+    both = replace(config(of_two), data=(DataConfig("all"), DataConfig(str(filled))), distilled_from=("big",))
+    for name, source in (("penn", "penn"), ("all", "penn"), ("set", "set"), ("all", "set")):
+        left_out = both.leaving_out(name)
+        clips = Clips.from_triplets(read_training_data(left_out, of_two.parent), fps=15.0)
+        spec = ModelSpec("big", UnikShape((8, 8), (2, 2)), training={"sources": ["far", source]})
+        about = pytest.raises(TmorError, match=rf"^big, a teacher, was trained on '{source}', which is left out$")
+        with about if (name, source) != ("all", "set") else nullcontext():
+            loop._check_teachers([Model(spec)], clips, left_out, of_two.parent)
 
 
 @pytest.mark.slow

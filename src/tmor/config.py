@@ -105,6 +105,11 @@ class DataConfig:
     text: bool = True
     depth: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Of the file, without its extension."""
+        return Path(self.path).stem
+
 
 @dataclass(frozen=True)
 class ClusterConfig:
@@ -131,6 +136,9 @@ class PretrainConfig:
 
     Args:
         data: packed sets to train on.
+        leave_out: names of files in ``data``, or of sources of the clips in them (of a data set of triplets their
+            ``collection``): what has one of these names is not trained on. What is left out is part of the config, so
+            that a checkpoint says it.
         data_share: share of each set's clips that is used, drawn by the seed.
         size: the encoder.
         distilled_from: trained models, by name or file, whose embeddings of the clips the encoder learns to predict
@@ -161,6 +169,7 @@ class PretrainConfig:
 
     __pydantic_config__ = _STRICT
     data: Annotated[tuple[DataConfig, ...], Field(min_length=1)]
+    leave_out: tuple[str, ...] = ()
     data_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     size: Literal["base", "small"] = "small"
     distilled_from: tuple[str, ...] = ()
@@ -196,6 +205,8 @@ class PretrainConfig:
             raise ConfigError("self_epochs and text_epochs are both 0; expected at least one epoch of training")
         if not (self.motion_term or self.video_term or self.text_term):
             raise ConfigError("motion_term, video_term and text_term are all false; nothing is left to learn from")
+        if all(entry.name in self.leave_out for entry in self.data):
+            raise ConfigError(f"leave_out is {', '.join(self.leave_out)}; nothing is left to train on")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as they go into checkpoints and logs."""
@@ -218,18 +229,14 @@ class PretrainConfig:
                 return replace(self, descriptions=False)
 
     def leaving_out(self, name: str) -> PretrainConfig:
-        """The same run without a data set, which is given by the name of its file.
+        """The same run without a data set, which is given by the name of its file or by the source of its clips.
+
+        Whether there is such a one, reading the data tells.
 
         Raises:
-            ConfigError: there is no such data set, or no other.
+            ConfigError: there is no other file.
         """
-        stems = [Path(entry.path).stem for entry in self.data]
-        if name not in stems:
-            raise ConfigError(f"the config has no such data set; it has {', '.join(stems)}")
-        kept = tuple(entry for entry, stem in zip(self.data, stems, strict=True) if stem != name)
-        if not kept:
-            raise ConfigError("nothing is left to train on")
-        return replace(self, data=kept)
+        return replace(self, leave_out=tuple(dict.fromkeys((*self.leave_out, name))))
 
 
 def cache_folder() -> Path:

@@ -27,7 +27,7 @@ from tmor.cli.shell import (
     tell_written,
     write_text,
 )
-from tmor.errors import ConfigError, TmorError
+from tmor.errors import TmorError
 
 if TYPE_CHECKING:
     from tmor.downstream.benchmarks.labelled import LabelledSet
@@ -72,7 +72,7 @@ def pretrain(
     data: Annotated[Path, typer.Option(help="The folder that the config's paths are relative to.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for this run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that the folder holds.")] = False,
-    leave_out: Annotated[list[str], typer.Option(help="Leave a data set out, by the name of its file.")] = [],  # noqa: B006
+    leave_out: Annotated[list[str], typer.Option(help="Leave a data set out, by the name of its file or source.")] = [],  # noqa: B006
     without: Annotated[list[Part], typer.Option(help="Leave a part of the method out.")] = [],  # noqa: B006
     seed: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
     size: Annotated[str | None, typer.Option(help="Instead of the config's: base or small.")] = None,
@@ -88,7 +88,6 @@ def pretrain(
     import torch
 
     from tmor.config import pretrain_config, read_pretrain_config
-    from tmor.model.checkpoint import load_model
     from tmor.pretrain.loop import pretrain as run
     from tmor.pretrain.ranks import start
 
@@ -100,15 +99,7 @@ def pretrain(
         values = settings.as_dict() | {key: value for key, value in changed.items() if value is not None}
         settings = pretrain_config(values, source="command line")
     for name in leave_out:
-        try:
-            settings = settings.leaving_out(name)
-        except ConfigError as error:
-            raise TmorError(f"--leave-out {name}: {error}") from error
-    for teacher in settings.distilled_from if leave_out else ():
-        seen = set(load_model(teacher).spec.training.get("sources", []))
-        for name in leave_out:
-            if name in seen:
-                raise TmorError(f"--leave-out {name}: {teacher}, a teacher, was trained on it")
+        settings = settings.leaving_out(name)
     for part in without:
         settings = settings.without(part.value)
     ranks = start(None if device is None else device.value, devices=devices, nodes=nodes)

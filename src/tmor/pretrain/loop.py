@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tmor.config import DataConfig, PretrainConfig
-from tmor.errors import CheckpointError, TmorError
+from tmor.config import DataConfig, PretrainConfig, pretrain_config
+from tmor.errors import CheckpointError, ConfigError, TmorError
 from tmor.model.checkpoint import load_model, read_tensors, save_model, write_tensors, write_whole
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BASE, SMALL
@@ -120,10 +120,11 @@ def _prepare(
     torch.manual_seed(config.seed)
     clips = Clips.from_triplets(read_training_data(config, data), fps=config.fps)
     _check_terms(config, clips)
+    teachers = [load_model(name) for name in config.distilled_from]
+    _check_teachers(teachers, clips, config, data)
     text_rows, text_alike, spec = _texts(config, clips)
     distillation = None
-    if config.distilled_from:
-        teachers = [load_model(name) for name in config.distilled_from]
+    if teachers:
         spec = replace(spec, training=with_teachers(spec.training, teachers))
         targets = teacher_embeddings(teachers, clips, progress=progress)
         distillation = Distillation(spec.shape.features, targets).to(ranks.device)
@@ -152,10 +153,24 @@ def _check_alike(found: tuple[int, int], first: tuple[int, int]) -> None:
 
 
 def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
-    """The triplets of all data sets of a config; clips in which nobody is seen are left out, counted and logged."""
+    """The triplets of all data sets of a config; clips in which nobody is seen are left out, counted and logged, and
+    so is what the config leaves out by name.
+
+    Raises:
+        TmorError: data are missing or invalid, or nothing has a name that is left out.
+    """
     triplets: list[Triplet] = []
+    names = [entry.name for entry in config.data]
     for entry in config.data:
-        read = _part(_read(entry, data, descriptions=config.descriptions), config)
+        if entry.name in config.leave_out:
+            log.info("%s: left out", entry.path)
+            continue
+        found = _read(entry, data, descriptions=config.descriptions)
+        names += dict.fromkeys(t.source for t in found)
+        kept = [t for t in found if t.source not in config.leave_out]
+        if len(kept) < len(found):
+            log.info("%s: %d of %d clips left out by their source", entry.path, len(found) - len(kept), len(found))
+        read = _part(kept, config)
         if not entry.text:
             read = [replace(t, texts=(), label=None) for t in read]
         if entry.depth is not None and config.video_term:
@@ -166,11 +181,17 @@ def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
                 "%s: %d of %d clips left out, nobody is seen in them", entry.path, len(read) - len(seen), len(read)
             )
         triplets += seen
+    for name in config.leave_out:
+        if name not in names:
+            raise TmorError(
+                f"leave_out: no file and no source of clips is called '{name}'; there are "
+                f"{', '.join(dict.fromkeys(names))}"
+            )
     return triplets
 
 
 def _read(entry: DataConfig, data: Path, *, descriptions: bool) -> list[Triplet]:
-    path = entry.path if "://" in entry.path else data / entry.path
+    path = _path(entry, data)
     if not is_shards(path):
         captions = None if entry.captions is None else data / entry.captions
         return read_triplets(path, part=entry.part, captions=captions, descriptions=descriptions)
@@ -179,6 +200,10 @@ def _read(entry: DataConfig, data: Path, *, descriptions: bool) -> list[Triplet]
             f"{entry.path}: a data set of triplets has its own texts and videos; leave captions and depth out"
         )
     return open_shards(path).triplets(part=entry.part, descriptions=descriptions)
+
+
+def _path(entry: DataConfig, data: Path) -> str | Path:
+    return entry.path if "://" in entry.path else data / entry.path
 
 
 def _part(triplets: list[Triplet], config: PretrainConfig) -> list[Triplet]:
@@ -203,12 +228,24 @@ def _check_terms(config: PretrainConfig, clips: Clips) -> None:
         raise TmorError(f"stage 2 has nothing to learn from: text_term and {why}")
 
 
+def _check_teachers(teachers: Sequence[Model], clips: Clips, config: PretrainConfig, data: Path) -> None:
+    """Raise a TmorError where a teacher was trained on what is left out."""
+    left_out = set(config.leave_out)
+    for entry in config.data if teachers else ():
+        path = _path(entry, data)
+        if entry.name in config.leave_out and is_shards(path):
+            left_out |= set(open_shards(path).column("collection")["collection"].to_pylist()) - set(clips.source_names)
+    for name, teacher in zip(config.distilled_from, teachers, strict=True):
+        for source in teacher.spec.training.get("sources", []):
+            if source in left_out:
+                raise TmorError(f"{name}, a teacher, was trained on '{source}', which is left out")
+
+
 def _with_depth(triplets: list[Triplet], entry: DataConfig, data: Path) -> list[Triplet]:
     from tmor.teachers.depth import embed_depth_file
 
     assert entry.depth is not None
-    source = Path(entry.path).stem
-    embeddings = {f"{source}/{id}": row for id, row in embed_depth_file(data / entry.depth).items()}
+    embeddings = {f"{entry.name}/{id}": row for id, row in embed_depth_file(data / entry.depth).items()}
     return attach_videos(triplets, embeddings)
 
 
@@ -473,13 +510,12 @@ def _follow(average: Model, model: Model, decay: float) -> None:
 def _open_run(out: Path, config: PretrainConfig, resume: bool) -> None:
     """Claim ``out`` for this run, or check that it holds the run that is to be resumed."""
     file = out / "config.json"
-    text = json.dumps(config.as_dict(), indent=1)
     if file.exists():
         if not resume:
             raise TmorError(f"{out} already holds a run; continue it with --resume, or choose another folder")
-        try:
-            same = json.loads(file.read_text()) == json.loads(text)
-        except ValueError:  # somebody else's file
+        try:  # read as a config: one of before lacks the keys that came later
+            same = pretrain_config(json.loads(file.read_text())) == config
+        except (ValueError, ConfigError):  # somebody else's file
             same = False
         if not same:
             raise TmorError(f"{out} holds a run of another config; --resume continues only the same one")
@@ -488,7 +524,7 @@ def _open_run(out: Path, config: PretrainConfig, resume: bool) -> None:
     elif out.exists() and not all(path.name.startswith(".") for path in out.iterdir()):
         raise TmorError(f"{out} is not empty and holds no run; choose another folder")
     else:
-        write_whole(file, text.encode())
+        write_whole(file, json.dumps(config.as_dict(), indent=1).encode())
 
 
 def _append_log(out: Path, record: dict[str, Any]) -> None:
