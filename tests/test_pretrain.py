@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,14 @@ from tmor.errors import CheckpointError, ConfigError, FormatError, TmorError
 from tmor.model.checkpoint import load_model, read_tensors, save_model
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BODY_PARTS, UnikShape
-from tmor.posecap.captions import describe
+from tmor.posecap.captions import describe, mirror_text
 from tmor.posecap.triplets import Triplet, attach_videos
 from tmor.pretrain import loop
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.distillation import teacher_embeddings
 from tmor.pretrain.loop import pretrain, read_training_data
+from tmor.pretrain.losses import cluster_nce, paired_nce
+from tmor.pretrain.sampling import SAME_TEXT
 from tmor.skeleton.formats import write_packed
 from tmor.skeleton.sample import sample_track
 from tmor.teachers.cache import embed_texts
@@ -323,6 +326,47 @@ def test_a_clip_in_which_nobody_is_seen_is_left_out_and_counted(data: Path, tmp_
         np.savez(tmp_path / "toy.npz", **{**arrays, "joints": points})
     assert len(loop.read_training_data(TINY, tmp_path)) == 19
     assert "toy.npz: 1 of 20 clips left out, nobody is seen in them" in caplog.text
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def test_texts_are_mixed_as_a_matrix_of_clips_and_all_texts_would_mix_them() -> None:
+    track = sample_track("walk")
+    told = [("wave", "a left hand waves", "hello"), ("left", "wave"), (), ("clap",)]
+    clips = Clips.from_triplets([Triplet("", "", track, texts) for texts in told], fps=15.0)
+    ids, mirrored = torch.arange(8) % 4, torch.arange(8) >= 4
+    texts, weights = clips.text_weights(ids, mirrored, plain=0.5, generator=torch.Generator().manual_seed(1))
+    dense = torch.zeros(8, len(clips.texts)).scatter_add(1, texts, weights)
+    torch.testing.assert_close(dense.sum(dim=1), (ids != 2).float())
+    for row, i in enumerate(ids.tolist()):
+        said = {clips.texts[k] for k in dense[row].nonzero().flatten().tolist()}
+        assert said <= {mirror_text(text) if mirrored[row] else text for text in told[i]}
+    assert (dense[:, clips.texts.index("a right hand waves")] > 0).tolist() == [False] * 4 + [True] + [False] * 3
+    rows = torch.randn(len(clips.texts), 5, generator=torch.Generator().manual_seed(2))
+    mixed = torch.nn.functional.embedding_bag(texts, rows, per_sample_weights=weights, mode="sum")
+    torch.testing.assert_close(mixed, dense @ rows)
+
+
+def test_clips_whose_texts_say_the_same_are_not_contrasted() -> None:
+    generator = torch.Generator().manual_seed(0)
+    text_rows = torch.nn.functional.normalize(torch.randn(5, 8, generator=generator), dim=1)
+    text_rows[3] = torch.nn.functional.normalize(text_rows[1] + 0.01 * text_rows[0], dim=0)
+    alike = text_rows @ text_rows.T > SAME_TEXT
+    assert int(alike.sum()) == 5 + 2
+    state, banked = SimpleNamespace(banks={}, clusters=torch.arange(9)), torch.zeros(0, dtype=torch.long)
+    y = torch.zeros(0, 6)
+    for keys in (torch.tensor([0, 1, 2]), torch.tensor([3, 4, 1])):
+        x, new = torch.nn.functional.normalize(torch.randn(2, 3, 6, generator=generator), dim=2)
+        ids = 2 * (torch.arange(3) + len(banked))
+        loss = loop._term(state, "text", x, new, ids, temperature=0.1, config=TINY, keys=keys, text_rows=text_rows)  # pyright: ignore
+        columns, others = torch.cat([keys, banked]), torch.cat([new, y])
+        positive = torch.eye(3, len(columns), dtype=torch.bool)
+        negative = ~positive & ~alike[keys][:, columns]
+        expected = paired_nce(x, new, positive[:, :3], negative[:, :3], temperature=0.1)
+        expected = expected + cluster_nce(x, others, positive, negative, temperature=0.1)
+        torch.testing.assert_close(loss, 0.5 * expected)
+        banked, y = columns, others
 
 
 # --- absent modalities -----------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def share_batch_norm(ranks: Ranks) -> None:
 
 def take_a_step(ranks: Ranks, data: Path, folder: Path) -> None:
     """The same batch by one process and by two: losses, gradients, statistics and banks."""
-    clips, rows, alike, state = loop._prepare(SETTINGS, data, folder / f"{ranks.rank}", False, Ranks(), lambda *_: None)
+    clips, rows, state = loop._prepare(SETTINGS, data, folder / f"{ranks.rank}", False, Ranks(), lambda *_: None)
     twin = copy.deepcopy(state)
     clusters = torch.arange(len(clips)) // 4
     for step in range(2):
@@ -192,8 +192,8 @@ def take_a_step(ranks: Ranks, data: Path, folder: Path) -> None:
             who.step, who.clusters = step, clusters
             who.model.train()
             who.optimizer.zero_grad()
-        one = loop._losses(state, clips, rows, alike, ids, SETTINGS, Ranks(), with_text=True)
-        two = loop._losses(twin, clips, rows, alike, ids, SETTINGS, ranks, with_text=True)
+        one = loop._losses(state, clips, rows, ids, SETTINGS, Ranks(), with_text=True)
+        two = loop._losses(twin, clips, rows, ids, SETTINGS, ranks, with_text=True)
         assert one.keys() == two.keys() == {"motion", "video", "text", "text_second"}
         for name, value in one.items():
             torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-5)

@@ -148,7 +148,9 @@ class Clips:
         flat = torch.where(self.is_3d[ids][:, None, None, None], views_of(x, [0.0])[0], x[..., :2])
         return to_body(flat)
 
-    def text_weights(self, ids: Tensor, mirrored: Tensor, *, plain: float, generator: torch.Generator) -> Tensor:
+    def text_weights(
+        self, ids: Tensor, mirrored: Tensor, *, plain: float, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """How much each text says about each clip this time: a random mixture of the clip's texts.
 
         Args:
@@ -156,7 +158,8 @@ class Clips:
             plain: share of clips for which the plainest text speaks alone.
 
         Returns:
-            (b, k) float32; rows sum to 1, or to 0 where the clip has no text.
+            (b, most) int64 index into ``texts``, and (b, most) float32 how much each says: rows sum to 1, or to 0
+            where the clip has no text. What pads a row says nothing.
         """
         texts = self.text_ids[ids]
         there = texts >= 0
@@ -164,8 +167,7 @@ class Clips:
         alone = torch.rand(len(ids), generator=generator) < plain
         weight[alone] = torch.eye(1, texts.shape[1]) * there[alone]
         weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        texts = torch.where(mirrored[:, None] & there, self.mirrored[texts], texts).clamp(min=0)
-        return torch.zeros(len(ids), len(self.texts)).scatter_add(1, texts, weight)
+        return torch.where(mirrored[:, None] & there, self.mirrored[texts], texts).clamp(min=0), weight
 
     def key_texts(self, ids: Tensor, mirrored: Tensor) -> Tensor:
         """(b,) the plainest text of each clip, which says whether two clips say the same; -1 = it has none."""

@@ -88,7 +88,7 @@ def pretrain(
     Raises:
         TmorError: ``out`` already holds a run (or with ``resume``: one of another config), data are missing or invalid.
     """
-    clips, text_rows, text_alike, state = ranks.together(lambda: _prepare(config, data, out, resume, ranks, progress))
+    clips, text_rows, state = ranks.together(lambda: _prepare(config, data, out, resume, ranks, progress))
     found = len(clips), state.step
     first = ranks.told(lambda: found)
     ranks.together(lambda: _check_alike(found, first))
@@ -96,7 +96,7 @@ def pretrain(
     while state.epoch < total:
         started = time.monotonic()
         record = _recluster(state, clips, config, ranks, progress)
-        record |= _epoch(state, clips, text_rows, text_alike, config, ranks, progress)
+        record |= _epoch(state, clips, text_rows, config, ranks, progress)
         record |= {"epoch": state.epoch, "stage": 1 if state.epoch < config.self_epochs else 2}
         record["seconds"] = time.monotonic() - started
         state.epoch += 1
@@ -115,14 +115,14 @@ def pretrain(
 
 def _prepare(
     config: PretrainConfig, data: Path, out: Path, resume: bool, ranks: Ranks, progress: Progress
-) -> tuple[Clips, Tensor, Tensor, _State]:
+) -> tuple[Clips, Tensor, _State]:
     """The clips, their texts as :func:`_texts` gives them, and where training stands."""
     torch.manual_seed(config.seed)
     clips = Clips.from_triplets(read_training_data(config, data), fps=config.fps)
     _check_terms(config, clips)
     teachers = [load_model(name) for name in config.distilled_from]
     _check_teachers(teachers, clips, config, data)
-    text_rows, text_alike, spec = _texts(config, clips)
+    text_rows, spec = _texts(config, clips)
     distillation = None
     if teachers:
         spec = replace(spec, training=with_teachers(spec.training, teachers))
@@ -140,7 +140,7 @@ def _prepare(
         _open_run(out, config, resume)
     if resume and (out / "state.safetensors").exists():
         _restore(state, out / "state.safetensors")
-    return clips, text_rows, text_alike, state
+    return clips, text_rows, state
 
 
 def _check_alike(found: tuple[int, int], first: tuple[int, int]) -> None:
@@ -249,9 +249,8 @@ def _with_depth(triplets: list[Triplet], entry: DataConfig, data: Path) -> list[
     return attach_videos(triplets, embeddings)
 
 
-def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, Tensor, ModelSpec]:
-    """Teacher embeddings (k, d) of all texts, which of them say the same (k, k) bool, and the description of the
-    model."""
+def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, ModelSpec]:
+    """Teacher embeddings (k, d) of all texts, and the description of the model."""
     teacher = load_text_teacher(config.teacher)
     rows = torch.from_numpy(embed_texts(teacher, clips.texts))
     spec = ModelSpec(
@@ -272,7 +271,7 @@ def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, Tensor, ModelS
             "date": date.today().isoformat(),
         },
     )
-    return rows, rows @ rows.T > SAME_TEXT, spec
+    return rows, spec
 
 
 def _optimizer(learning: Sequence[nn.Module], config: PretrainConfig) -> torch.optim.AdamW:
@@ -324,7 +323,6 @@ def _epoch(
     state: _State,
     clips: Clips,
     text_rows: Tensor,
-    text_alike: Tensor,
     config: PretrainConfig,
     ranks: Ranks,
     progress: Progress,
@@ -348,7 +346,7 @@ def _epoch(
     for done, ids in enumerate(batches):
         progress(f"stage {stage}, epoch {state.epoch + 1}", done, len(batches))
         _set_rate(state.optimizer, _rate(state.step, len(batches), config))
-        losses = _losses(state, clips, text_rows, text_alike, ids, config, ranks, with_text=stage == 2)
+        losses = _losses(state, clips, text_rows, ids, config, ranks, with_text=stage == 2)
         if not losses:  # none of these clips has what the terms need
             state.step += 1
             continue
@@ -371,7 +369,6 @@ def _losses(
     state: _State,
     clips: Clips,
     text_rows: Tensor,
-    text_alike: Tensor,
     ids: Tensor,
     config: PretrainConfig,
     ranks: Ranks,
@@ -431,8 +428,11 @@ def _losses(
         there = keys >= 0
         if int(there.sum()) > 1:
             keys = keys[there].to(ranks.device)
-            weights = clips.text_weights(ids[there], mirrored[there], plain=config.plain_text, generator=generator)
-            rows = torch.nn.functional.normalize(weights @ text_rows, dim=1)
+            texts, weights = clips.text_weights(
+                ids[there], mirrored[there], plain=config.plain_text, generator=generator
+            )
+            mixed = torch.nn.functional.embedding_bag(texts, text_rows, per_sample_weights=weights, mode="sum")
+            rows = torch.nn.functional.normalize(mixed, dim=1)
             noise = torch.randn(rows.shape, generator=generator) * (config.text_noise / math.sqrt(rows.shape[1]))
             text = model.text_head(torch.nn.functional.normalize(rows + noise, dim=1).to(ranks.device))
             # Both views of a movement answer to its text.
@@ -446,7 +446,7 @@ def _losses(
                     temperature=config.temperature_text,
                     config=config,
                     keys=keys,
-                    alike=text_alike,
+                    text_rows=text_rows,
                     push=name == "text_second",
                 )
     return losses
@@ -462,17 +462,19 @@ def _term(
     temperature: float,
     config: PretrainConfig,
     keys: Tensor | None = None,
-    alike: Tensor | None = None,
+    text_rows: Tensor | None = None,
     push: bool = True,
 ) -> Tensor:
-    """One pair of modalities: the batch in both directions, and its rows against the bank of ``y``."""
+    """One pair of modalities: the batch in both directions, and its rows against the bank of ``y``. Rows whose
+    ``keys``, of ``text_rows``, say the same are not contrasted."""
     bank = state.banks.setdefault(modality, Bank.empty(config.bank, y.shape[1], device=y.device))
     old_rows, old_y, old_keys = bank.filled()
     columns, others = torch.cat([rows, old_rows]), torch.cat([y, old_y])
     positive, negative = cluster_masks(rows, columns, state.clusters.to(rows.device))
-    if keys is not None and alike is not None:
-        negative = negative & ~alike.to(keys.device)[keys][:, torch.cat([keys, old_keys])]
     n = len(rows)
+    if keys is not None and text_rows is not None:
+        said = text_rows[torch.cat([keys, old_keys]).to(text_rows.device)].to(keys.device)
+        negative = negative & (said[:n] @ said.T <= SAME_TEXT)
     loss = 0.5 * paired_nce(x, y, positive[:, :n], negative[:, :n], temperature=temperature)
     loss = loss + 0.5 * cluster_nce(x, others, positive, negative, temperature=temperature)
     if push:
