@@ -420,6 +420,27 @@ def test_movements_with_video_have_a_video_term_and_the_others_skip_it(data: Pat
     assert not any("loss_video" in line for line in log_of(tmp_path / "without"))
 
 
+def test_the_logged_loss_of_a_term_is_the_mean_over_the_batches_that_have_it(
+    data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    rows = {f"toy/{n}": np.random.default_rng(n).normal(size=6) for n in range(6)}
+    monkeypatch.setattr(loop, "_with_depth", lambda triplets, entry, folder: attach_videos(triplets, rows))
+    original, videos = loop._losses, []
+
+    def watch(*given: Any, with_text: bool) -> dict[str, torch.Tensor]:
+        losses = original(*given, with_text=with_text)
+        videos.append(float(losses["video"].detach()) if "video" in losses else None)
+        return losses
+
+    monkeypatch.setattr(loop, "_losses", watch)
+    few = (DataConfig("toy.npz", depth="depth.npz"),)
+    settings = replace(TINY, data=few, self_epochs=1, text_epochs=0, batch=4, augment=Augmentation(mirror=0.2))
+    pretrain(settings, data=data, out=tmp_path / "run")
+    there = [value for value in videos if value is not None]
+    assert 0 < len(there) < len(videos)
+    assert log_of(tmp_path / "run")[0]["loss_video"] == pytest.approx(np.mean(there))
+
+
 def test_mirrored_movements_are_not_what_their_videos_show(data: Path, tmp_path: Path, monkeypatch) -> None:
     rows = {f"toy/{n}": np.ones(6) for n in range(20)}
     monkeypatch.setattr(loop, "_with_depth", lambda triplets, entry, folder: attach_videos(triplets, rows))

@@ -341,7 +341,7 @@ def _epoch(
         )
     ]
     batches = [ids for ids in order.split(config.batch) if len(ids) > 1]
-    totals: dict[str, float] = {}
+    found: dict[str, list[float]] = {}  # of each term in the batches that have it
     state.model.train()
     for done, ids in enumerate(batches):
         progress(f"stage {stage}, epoch {state.epoch + 1}", done, len(batches))
@@ -361,8 +361,9 @@ def _epoch(
         state.step += 1
         _follow(state.average, state.model, min(config.average, state.step / (state.step + 10)))
         for name, value in losses.items():
-            totals[name] = totals.get(name, 0.0) + float(value.detach()) / len(batches)
-    return {f"loss_{name}": value for name, value in totals.items()} | {"rate": state.optimizer.param_groups[0]["lr"]}
+            found.setdefault(name, []).append(float(value.detach()))
+    means = {f"loss_{name}": sum(values) / len(values) for name, values in found.items()}
+    return means | {"rate": state.optimizer.param_groups[0]["lr"]}
 
 
 def _losses(
