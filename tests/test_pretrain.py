@@ -24,7 +24,7 @@ import tmor.model.model
 from tmor.cli import app
 from tmor.config import Augmentation, ClusterConfig, DataConfig, PretrainConfig, pretrain_config, read_pretrain_config
 from tmor.errors import CheckpointError, ConfigError, FormatError, TmorError
-from tmor.model.checkpoint import load_model, read_tensors, save_model
+from tmor.model.checkpoint import load_model, read_tensors, save_model, write_tensors
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BODY_PARTS, UnikShape
 from tmor.posecap.captions import describe, mirror_text
@@ -583,6 +583,44 @@ def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> 
     before = files_of(out)
     pretrain(BRIEF, data=data, out=out, resume=True)
     assert files_of(out) == before
+
+
+def test_resuming_with_other_clips_is_an_error_and_the_state_stays(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pretrain(BRIEF, data=data, out=out)
+    before = files_of(out)
+    message = rf"^{re.escape(str(out))}/state\.safetensors: the clips are not those that the run began with; "
+    with np.load(data / "toy.npz") as arrays:
+        whole = dict(arrays)
+    shorter = whole["offsets"].copy()
+    shorter[5] -= 1  # a clip ends a frame earlier
+    for change in ({"label": np.roll(whole["label"], 1)}, {"offsets": shorter}, {"seq_id": whole["seq_id"][::-1]}):
+        np.savez(tmp_path / "toy.npz", **(whole | change))
+        with pytest.raises(TmorError, match=message):
+            pretrain(BRIEF, data=tmp_path, out=out, resume=True)
+    assert files_of(out) == before
+
+
+def test_resuming_with_other_weights_of_a_teacher_is_an_error(data: Path, teacher: Path, tmp_path: Path) -> None:
+    own = tmp_path / "big.safetensors"
+    own.write_bytes(teacher.read_bytes())
+    settings = replace(BRIEF, distilled_from=(str(own),))
+    pretrain(settings, data=data, out=tmp_path / "run")
+    model = load_model(own)
+    model.centre.add_(1)
+    save_model(model, own)
+    with pytest.raises(TmorError, match=r"safetensors: the teachers are not those that the run began with; "):
+        pretrain(settings, data=data, out=tmp_path / "run", resume=True)
+
+
+def test_a_state_of_before_that_does_not_say_what_it_began_with_resumes(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    pretrain(BRIEF, data=data, out=out)
+    before = files_of(out)
+    tensors, header = read_tensors(out / "state.safetensors")
+    write_tensors(out / "state.safetensors", tensors, {k: v for k, v in header.items() if k != "begun_with"})
+    pretrain(BRIEF, data=data, out=out, resume=True)
+    assert files_of(out)["model.safetensors"] == before["model.safetensors"]
 
 
 def test_a_config_of_before_a_key_was_added_is_the_same_config(data: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import hashlib
 import io
 import json
 import logging
@@ -50,12 +51,17 @@ _PART = 64
 
 @dataclass
 class _State:
-    """Everything that a resumed run needs, beside the config."""
+    """Everything that a resumed run needs, beside the config.
+
+    Args:
+        begun_with: hashes of what must be the same when the run is resumed.
+    """
 
     model: Model
     average: Model
     optimizer: torch.optim.AdamW
     clusters: Tensor
+    begun_with: dict[str, str]
     eps: float | None = None
     epoch: int = 0
     step: int = 0
@@ -86,7 +92,8 @@ def pretrain(
             many they are makes no difference but rounding. Files and messages are the first one's.
 
     Raises:
-        TmorError: ``out`` already holds a run (or with ``resume``: one of another config), data are missing or invalid.
+        TmorError: ``out`` already holds a run (or with ``resume``: one of another config or of other data), data are
+            missing or invalid.
     """
     clips, text_rows, state = ranks.together(lambda: _prepare(config, data, out, resume, ranks, progress))
     found = len(clips), state.step
@@ -118,7 +125,8 @@ def _prepare(
 ) -> tuple[Clips, Tensor, _State]:
     """The clips, their texts as :func:`_texts` gives them, and where training stands."""
     torch.manual_seed(config.seed)
-    clips = Clips.from_triplets(read_training_data(config, data), fps=config.fps)
+    triplets = read_training_data(config, data)
+    clips = Clips.from_triplets(triplets, fps=config.fps)
     _check_terms(config, clips)
     teachers = [load_model(name) for name in config.distilled_from]
     _check_teachers(teachers, clips, config, data)
@@ -134,6 +142,7 @@ def _prepare(
         copy.deepcopy(model),
         _optimizer([model] if distillation is None else [model, distillation], config),
         clusters=torch.arange(len(clips)),
+        begun_with=_hashes(triplets, teachers),
         distillation=distillation,
     )
     if ranks.first:
@@ -213,6 +222,17 @@ def _part(triplets: list[Triplet], config: PretrainConfig) -> list[Triplet]:
     order = torch.randperm(len(triplets), generator=step_generator(config.seed, 8))
     kept = order[: max(1, round(config.data_share * len(triplets)))].sort().values
     return [triplets[i] for i in kept.tolist()]
+
+
+def _hashes(triplets: Sequence[Triplet], teachers: Sequence[Model]) -> dict[str, str]:
+    """By which the clips and the teachers of a run are known again."""
+    clips, weights = hashlib.sha256(), hashlib.sha256()
+    for t in triplets:
+        clips.update(json.dumps([t.id, t.source, len(t.track), t.texts]).encode())
+    for teacher in teachers:
+        for name, x in teacher.state_dict().items():
+            weights.update(name.encode() + x.cpu().numpy().tobytes())
+    return {"clips": clips.hexdigest()[:16]} | ({"teachers": weights.hexdigest()[:16]} if teachers else {})
 
 
 def _check_terms(config: PretrainConfig, clips: Clips) -> None:
@@ -555,6 +575,7 @@ def _store(state: _State, path: Path) -> None:
         tensors |= {f"bank.{name}.ids": bank.ids, f"bank.{name}.rows": bank.rows, f"bank.{name}.keys": bank.keys}
     tensors["clusters"] = state.clusters
     header = {"kind": "training state", "epoch": state.epoch, "step": state.step, "eps": state.eps}
+    header |= {"begun_with": state.begun_with}
     write_tensors(path, tensors, header | {"banks": {name: bank.at for name, bank in state.banks.items()}})
 
 
@@ -562,6 +583,12 @@ def _restore(state: _State, path: Path) -> None:
     tensors, header = read_tensors(path)
     if header.get("kind") != "training state":
         raise CheckpointError(f"{path}: holds {header.get('kind', 'something unknown')}; expected a training state")
+    for what, known in header.get("begun_with", {}).items():  # states of before say nothing of it
+        if state.begun_with.get(what) != known:
+            raise TmorError(
+                f"{path}: the {what} are not those that the run began with; --resume continues only with the same "
+                "ids, sources, lengths and texts of clips, and the same weights of teachers"
+            )
 
     def below(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
