@@ -34,6 +34,7 @@ from tmor.pretrain.clips import Clips
 from tmor.pretrain.distillation import teacher_embeddings
 from tmor.pretrain.loop import pretrain, read_training_data
 from tmor.pretrain.losses import cluster_nce, paired_nce
+from tmor.pretrain.ranks import Ranks
 from tmor.pretrain.sampling import SAME_TEXT
 from tmor.skeleton.formats import write_packed
 from tmor.skeleton.sample import sample_track
@@ -285,6 +286,16 @@ def test_a_student_resumes_to_the_same_bits(data: Path, teacher: Path, tmp_path:
     monkeypatch.setattr(loop, "_epoch", epoch)
     pretrain(settings, data=data, out=tmp_path / "broken", resume=True)
     assert weights_of(tmp_path / "broken") == weights_of(tmp_path / "whole")
+
+
+def test_gradients_are_exchanged_of_all_that_learns(data: Path, teacher: Path, tmp_path: Path, monkeypatch) -> None:
+    exchanged, clipped = [], []
+    clip = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(Ranks, "add_gradients", lambda _, learning, shared: exchanged.append({*learning.parameters()}))
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda p, limit: (clipped.append({*p}), clip(p, limit)))
+    pretrain(replace(BRIEF, distilled_from=(str(teacher),)), data=data, out=tmp_path / "run")
+    assert exchanged
+    assert exchanged == clipped
 
 
 def test_a_teacher_that_saw_what_is_left_out_is_an_error(data: Path, teacher: Path, tmp_path: Path) -> None:

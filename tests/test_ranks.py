@@ -25,6 +25,7 @@ from tmor.errors import CheckpointError, TmorError
 from tmor.model.checkpoint import read_tensors
 from tmor.posecap.triplets import attach_videos
 from tmor.pretrain import loop
+from tmor.pretrain.distillation import Distillation
 from tmor.pretrain.ranks import Ranks, start
 from tmor.skeleton.formats import write_packed
 from tmor.skeleton.sample import sample_track
@@ -184,6 +185,8 @@ def share_batch_norm(ranks: Ranks) -> None:
 def take_a_step(ranks: Ranks, data: Path, folder: Path) -> None:
     """The same batch by one process and by two: losses, gradients, statistics and banks."""
     clips, rows, state = loop._prepare(SETTINGS, data, folder / f"{ranks.rank}", False, Ranks(), lambda *_: None)
+    targets = torch.randn(2 * len(clips), 5, generator=torch.Generator().manual_seed(1))
+    state.distillation = Distillation(state.model.encoder.features, targets)
     twin = copy.deepcopy(state)
     clusters = torch.arange(len(clips)) // 4
     for step in range(2):
@@ -191,19 +194,25 @@ def take_a_step(ranks: Ranks, data: Path, folder: Path) -> None:
         for who in (state, twin):
             who.step, who.clusters = step, clusters
             who.model.train()
-            who.optimizer.zero_grad()
+            loop._learning(who.model, who.distillation).zero_grad()
         one = loop._losses(state, clips, rows, ids, SETTINGS, Ranks(), with_text=True)
         two = loop._losses(twin, clips, rows, ids, SETTINGS, ranks, with_text=True)
-        assert one.keys() == two.keys() == {"motion", "video", "text", "text_second"}
+        assert one.keys() == two.keys() == {"motion", "distillation", "video", "text", "text_second"}
         for name, value in one.items():
             torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-5)
         for who, losses, by in ((state, one, Ranks()), (twin, two, ranks)):
             torch.stack(list(losses.values())).sum().backward()
-            by.add_gradients(who.model, who.model.encoder)
-        for (name, p), q in zip(state.model.named_parameters(), twin.model.parameters(), strict=True):
+            assert who.distillation is not None
+            for p in who.distillation.parameters():
+                assert p.grad is not None
+                p.grad += 1e-7 * by.rank  # what rounding may do on another machine
+            by.add_gradients(loop._learning(who.model, who.distillation), who.model.encoder)
+        learning, learning_too = (loop._learning(who.model, who.distillation) for who in (state, twin))
+        for (name, p), q in zip(learning.named_parameters(), learning_too.parameters(), strict=True):
             assert (p.grad is None) == (q.grad is None), name
-            if p.grad is not None:
+            if p.grad is not None and q.grad is not None:
                 torch.testing.assert_close(q.grad, p.grad, rtol=1e-5, atol=1e-5 * float(p.grad.abs().max()) + 1e-7)
+                assert torch.equal(ranks.total(q.grad.clone()), 2 * q.grad), name  # the same bits on both
         for (name, p), q in zip(state.model.named_buffers(), twin.model.buffers(), strict=True):
             torch.testing.assert_close(q, p, rtol=1e-5, atol=1e-6, msg=name)
         for name, bank in state.banks.items():

@@ -140,7 +140,7 @@ def _prepare(
     state = _State(
         model,
         copy.deepcopy(model),
-        _optimizer([model] if distillation is None else [model, distillation], config),
+        _optimizer(_learning(model, distillation), config),
         clusters=torch.arange(len(clips)),
         begun_with=_hashes(triplets, teachers),
         distillation=distillation,
@@ -294,8 +294,13 @@ def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, ModelSpec]:
     return rows, spec
 
 
-def _optimizer(learning: Sequence[nn.Module], config: PretrainConfig) -> torch.optim.AdamW:
-    parameters = [p for module in learning for p in module.parameters()]
+def _learning(model: Model, distillation: Distillation | None) -> nn.ModuleList:
+    """All that has gradients."""
+    return nn.ModuleList([model] if distillation is None else [model, distillation])
+
+
+def _optimizer(learning: nn.Module, config: PretrainConfig) -> torch.optim.AdamW:
+    parameters = list(learning.parameters())
     decay = [p for p in parameters if p.ndim > 1]
     plain = [p for p in parameters if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
@@ -375,7 +380,7 @@ def _epoch(
             raise FloatingPointError(f"the loss is {float(loss)} at step {state.step}: {losses}")
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        ranks.add_gradients(state.model, state.model.encoder)
+        ranks.add_gradients(_learning(state.model, state.distillation), state.model.encoder)
         torch.nn.utils.clip_grad_norm_([p for group in state.optimizer.param_groups for p in group["params"]], 5.0)
         state.optimizer.step()
         state.step += 1

@@ -117,17 +117,17 @@ class Ranks:
                 if norm.num_batches_tracked is not None:
                     norm.num_batches_tracked += of - (parts.stop - parts.start)
 
-    def add_gradients(self, model: nn.Module, shared: nn.Module) -> None:
-        """Give each parameter of ``model`` the gradient that one process would have found.
+    def add_gradients(self, learning: nn.Module, shared: nn.Module) -> None:
+        """Give each parameter of ``learning`` the gradient that one process would have found.
 
         Args:
-            shared: the part of the model through which each rank ran its own rows alone; the other gradients are the
+            shared: the part of it through which each rank ran its own rows alone; the other gradients are the
                 same on all ranks already, up to rounding, and become so bit for bit.
         """
         if self.count == 1:
             return
         own = {id(p) for p in shared.parameters()}
-        wanted = [p for p in model.parameters() if id(p) in own or p.grad is not None]
+        wanted = [p for p in learning.parameters() if id(p) in own or p.grad is not None]
         flat = [torch.zeros_like(p) if p.grad is None else p.grad for p in wanted]
         whole = self.total(
             torch.cat([(g if id(p) in own else g / self.count).flatten() for p, g in zip(wanted, flat, strict=True)])
