@@ -519,6 +519,15 @@ def test_time_warps_between_its_ends() -> None:
     assert (speed.std(dim=1) > 0).all()
 
 
+def test_lengths_spread_as_the_settings_say_and_more_in_the_middle(monkeypatch) -> None:
+    factors: list[Tensor] = []
+    monkeypatch.setattr("tmor.skeleton.augment.stretch_limbs", lambda x, given: (factors.append(given), x)[1])
+    varied(person().expand(4000, -1, -1, -1), replace(PLAIN, limbs=0.15))
+    spread = factors[0].log().std(dim=0)
+    middle = torch.tensor([MIRROR[i] == i for i in range(17)])
+    torch.testing.assert_close(spread, torch.where(middle, 0.15 * math.sqrt(2), 0.15), rtol=0.05, atol=0)
+
+
 def test_longer_limbs_carry_what_hangs_from_them() -> None:
     x = person()
     joints = UNIK17.joints

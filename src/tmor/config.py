@@ -32,6 +32,8 @@ class Augmentation:
         shortest_crop: a temporal crop keeps at least this share of the clip.
         warp: time runs faster and slower within a clip, by at most this share.
         limbs: standard deviation of the logarithm of each limb's length (left and right alike): other people's bodies.
+            Of bones in the middle, which are their own mirror image (to head, nose, neck and chest), it is sqrt(2)
+            times that; the published weights were trained so.
         around: share of 3D clips that are seen from any side; the others from the front (drawn by the caller, for both
             views of a clip alike).
         camera_deg: a virtual camera stands up to this far to either side of there.

@@ -76,6 +76,7 @@ def augment(
         is_3d: (batch,) bool.
         mirrored: (batch,) bool: these become their mirror image.
         turned: (batch,) radians to the person's left from where 3D clips are seen; None = from the front.
+        settings: its ``limbs`` is the spread of arms and legs; bones in the middle have sqrt(2) times that.
         share: which rows of the batch ``x`` holds; they become what they would be with all the others beside them.
 
     Returns:
