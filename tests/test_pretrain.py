@@ -31,7 +31,7 @@ from tmor.posecap.captions import describe, mirror_text
 from tmor.posecap.triplets import Triplet, attach_videos
 from tmor.pretrain import loop
 from tmor.pretrain.clips import Clips
-from tmor.pretrain.distillation import teacher_embeddings
+from tmor.pretrain.distillation import Distillation, teacher_embeddings
 from tmor.pretrain.loop import pretrain, read_training_data
 from tmor.pretrain.losses import cluster_nce, paired_nce
 from tmor.pretrain.ranks import Ranks
@@ -251,6 +251,18 @@ def test_a_teacher_tells_of_each_clip_and_of_its_mirror_image(data: Path, teache
     message = "model 'big' sees 17 bones in 2 channels; to be distilled from, a model must see 17 joints in 2 channels"
     with pytest.raises(TmorError, match=f"^{message}$"):
         teacher_embeddings([bones], clips)
+
+
+def test_what_teachers_say_stays_on_the_processor_and_a_step_takes_its_rows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randn(10, 3, generator=generator)
+    distillation = Distillation(4, targets)
+    assert Distillation(4, targets).to("meta").targets is targets
+    assert not any(x.shape == targets.shape for x in (*distillation.buffers(), *distillation.state_dict().values()))
+    features, instances = torch.randn(6, 4, generator=generator), torch.tensor([0, 9, 3, 3, 4, 1])
+    unit = [torch.nn.functional.normalize(x, dim=1) for x in (distillation.layers(features), targets[instances])]
+    expected = 4 * (1 - (unit[0] * unit[1]).sum(dim=1).mean())
+    torch.testing.assert_close(distillation(features, instances), expected)
 
 
 def test_a_student_learns_what_its_teacher_says_and_knows_what_it_saw(

@@ -26,14 +26,14 @@ class Distillation(nn.Module):
 
     Args:
         features: of the student.
-        targets: (2 n, d) the teachers' embeddings of the n clips, each followed by that of its mirror image.
+        targets: (2 n, d) the teachers' embeddings of the n clips, each followed by that of its mirror image. They stay
+            where they are, on the processor, for they grow with the clips; a step takes the rows of its batch.
     """
 
     def __init__(self, features: int, targets: Tensor) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.BatchNorm1d(features), nn.Linear(features, targets.shape[1]))
-        self.targets: Tensor
-        self.register_buffer("targets", targets, persistent=False)
+        self.targets = targets  # no buffer, which would follow the module to its device
 
     def forward(self, features: Tensor, instances: Tensor) -> Tensor:
         """4 (1 - cosine), the mean over rows.
@@ -42,7 +42,8 @@ class Distillation(nn.Module):
             features: (b, features) of the student.
             instances: (b,) rows of ``targets``: 2 * clip, plus 1 where it is mirrored.
         """
-        return _WEIGHT * (1 - F.cosine_similarity(self.layers(features), self.targets[instances]).mean())
+        said = self.targets[instances.to(self.targets.device)].to(features.device)
+        return _WEIGHT * (1 - F.cosine_similarity(self.layers(features), said).mean())
 
 
 def with_teachers(training: dict[str, Any], teachers: Sequence[Model]) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def teacher_embeddings(
         return lambda what, done, _: progress(what, at * len(clips) + done, whole)
 
     found = [_embeddings(teacher, clips, counted(i)) for i, teacher in enumerate(teachers)]
-    return torch.cat(found, dim=1).div(math.sqrt(len(teachers)))
+    return torch.cat(found, dim=1).div_(math.sqrt(len(teachers)))
 
 
 def _embeddings(teacher: Model, clips: Clips, progress: Callable[[str, int, int], None]) -> Tensor:
