@@ -179,6 +179,23 @@ def test_a_run_leaves_a_model_that_names_movements(data: Path, uninterrupted: Pa
     assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("change", [{"text_term": False}, {"text_epochs": 0}])
+def test_a_run_without_texts_leaves_a_model_that_names_nothing(data: Path, tmp_path: Path, change) -> None:
+    model = pretrain(replace(BRIEF, **change), data=data, out=tmp_path / "run")
+    assert (model.text_head, model.spec.teacher, model.spec.known) == (None, "", 0)
+    with pytest.raises(TmorError, match=r"^model 'tmor-small' has no text head; it can't name actions by text$"):
+        model.classify([sample_track("walk")], ACTIONS)
+
+
+def test_captions_are_known_names_too(data: Path, tmp_path: Path) -> None:
+    whole = {"start_s": None, "end_s": None}
+    captions = [{"seq_id": "0", "text": "a person runs"} | whole, {"seq_id": "2", "text": "a person hops"} | whole]
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    told = DataConfig("bare.npz", captions=str(tmp_path / "captions.json"))
+    model = pretrain(replace(BRIEF, data=(*TINY.data, told)), data=data, out=tmp_path / "run")
+    assert model.spec.training["class_names"] == sorted([*ACTIONS, "a person runs", "a person hops"])
+
+
 def test_a_run_repeats_bit_by_bit_and_another_seed_is_another_run(data: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         pretrain(replace(BRIEF, seed=seed), data=data, out=tmp_path / name)

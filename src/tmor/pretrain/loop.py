@@ -270,28 +270,34 @@ def _with_depth(triplets: list[Triplet], entry: DataConfig, data: Path) -> list[
 
 
 def _texts(config: PretrainConfig, clips: Clips) -> tuple[Tensor, ModelSpec]:
-    """Teacher embeddings (k, d) of all texts, and the description of the model."""
-    teacher = load_text_teacher(config.teacher)
-    rows = torch.from_numpy(embed_texts(teacher, clips.texts))
+    """Teacher embeddings (k, d) of all texts, and the description of the model; without a text term neither."""
     spec = ModelSpec(
         name=f"tmor-{config.size}",
         shape=BASE if config.size == "base" else SMALL,
         fps=config.fps,
         clip_frames=config.clip_frames,
         width=config.width,
-        teacher=config.teacher,
-        teacher_hash=teacher.hash,
-        teacher_width=teacher.width,
+        teacher="",
         video_width=clips.videos.shape[1],
         training={
             "config": config.as_dict(),
             "clips": len(clips),
             "sources": list(clips.source_names),
-            "class_names": sorted({plain_label(name) for name in clips.label_names}),
+            "class_names": sorted({plain_label(name) for name in clips.label_names} | _captions(clips)),
             "date": date.today().isoformat(),
         },
     )
-    return rows, spec
+    if not (config.text_term and config.text_epochs):
+        return torch.zeros(0, spec.teacher_width), spec
+    teacher = load_text_teacher(config.teacher)
+    rows = torch.from_numpy(embed_texts(teacher, clips.texts))
+    return rows, replace(spec, teacher=config.teacher, teacher_hash=teacher.hash, teacher_width=teacher.width)
+
+
+def _captions(clips: Clips) -> set[str]:
+    """The plainest texts of the clips that have no class name."""
+    plainest = clips.text_ids[clips.labels < 0, 0]
+    return {clips.texts[k] for k in plainest[plainest >= 0].unique().tolist()}
 
 
 def _learning(model: Model, distillation: Distillation | None) -> nn.ModuleList:

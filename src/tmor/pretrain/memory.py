@@ -41,7 +41,7 @@ def remember(
         The same weights with ``known_texts`` and ``known_motions``; the model itself where no clip has a text or
         training had no text term.
     """
-    if not config.text_term:
+    if model.text_head is None:
         return model
     order = torch.randperm(len(clips), generator=step_generator(config.seed, 7))
     groups: dict[tuple[int, ...], list[int]] = {}
