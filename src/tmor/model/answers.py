@@ -34,9 +34,9 @@ class Matching:
     """
 
     text_level: float = 0.16
-    text_temperature: float = 0.21
-    example_level: float = 0.39
-    example_temperature: float = 0.081
+    text_temperature: float = 0.19
+    example_level: float = 0.37
+    example_temperature: float = 0.078
 
     def probabilities(self, cosines: np.ndarray, by_example: Sequence[bool] | np.ndarray, *, none: bool) -> np.ndarray:
         """
