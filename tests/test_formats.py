@@ -180,8 +180,8 @@ def test_untrimmed_recordings(tmp_path):
         ({"label": [0, 1]}, "label has shape (2,); expected (3,)"),
         ({"label": [0.5, 1, 1]}, "label has type float64; expected integers"),
         ({"seq_id": ["a"]}, "seq_id has shape (1,); expected (3,)"),
-        ({"fps": -1}, "fps is -1; expected one number, frames per second from 1 to 1000, 0 where the rate"),
-        ({"fps": [1, 2]}, "fps is [1, 2]; expected one number, frames per second from 1 to 1000, 0 where the rate"),
+        ({"fps": -1}, "fps is -1; expected one number, frames per second from 0.2 to 1000, 0 where the rate"),
+        ({"fps": [1, 2]}, "fps is [1, 2]; expected one number, frames per second from 0.2 to 1000, 0 where the rate"),
         ({"visible": np.ones((6, 19), bool)}, "visible has shape (6, 19); expected (6, 20)"),
         ({"visible": np.full((6, 20), 2)}, "visible holds 2; expected 0 or 1"),
         ({"tracked": np.ones(5, bool)}, "tracked has shape (5,); expected (6,)"),
@@ -369,7 +369,7 @@ def test_a_rate_that_can_t_be_is_named(tmp_path, fps):
     said = np.array(fps).tolist()
     fails(
         tmp_path / "me.npz",
-        f": fps is {said}; expected one number, frames per second from 1 to 1000, 0 where the rate is unknown",
+        f": fps is {said}; expected one number, frames per second from 0.2 to 1000, 0 where the rate is unknown",
     )
 
 

@@ -188,14 +188,8 @@ def test_tracks_can_not_be_changed():
         (np.zeros((5, 16, 2)), 30, "keypoints have 16 joints; layout 'unik17' has 17"),
         (np.zeros((0, 17, 2)), 30, "keypoints have no frames"),
         (np.full((1, 17, 2), np.inf), 30, "keypoints hold infinite values; use NaN for unseen joints"),
-        *(
-            (
-                np.zeros((1, 17, 2)),
-                fps,
-                f"fps is {fps}; expected frames per second, 1 to 1000, or None where the rate is unknown",
-            )
-            for fps in (0, np.nan, 0.04, 1001.0)
-        ),
+        (np.zeros((1, 17, 2)), 0, "fps is 0; expected a positive number, or None where the rate is unknown"),
+        (np.zeros((1, 17, 2)), np.nan, "fps is nan; expected a positive number, or None where the rate is unknown"),
     ],
 )
 def test_track_errors_say_what_was_expected(points, fps, message):

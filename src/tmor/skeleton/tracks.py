@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,8 +13,6 @@ from tmor.skeleton.layouts import Layout, convert, find_layout
 
 UNKNOWN_FPS = 30.0
 """Frames per second as which those of an unknown rate count, wherever seconds are needed all the same."""
-SLOWEST_FPS, FASTEST_FPS = 1.0, 1000.0
-"""What a rate may be; 0.04 are seconds per frame, and a million is no camera."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +23,7 @@ class Track:
         keypoints: (frames, joints, 2 | 3) float; NaN = unseen (a joint with any NaN coordinate counts as unseen).
             2D in pixels or any consistent unit, y down as in images; 3D in metres, y up.
         layout: a :class:`Layout` or the name of a known one.
-        fps: frames per second, 1 to 1000; None = unknown (never guessed).
+        fps: frames per second; None = unknown (never guessed).
         scores: (frames, joints) float, the estimator's confidence; None = not given.
         start_s: when the first frame is, in seconds of the source.
         id: identifies the person or the sequence within its source.
@@ -56,11 +55,8 @@ class Track:
         if np.isinf(points).any():
             raise TmorError(f"{who}: keypoints hold infinite values; use NaN for unseen joints")
         points[np.isnan(points).any(axis=2)] = np.nan
-        if self.fps is not None and not SLOWEST_FPS <= self.fps <= FASTEST_FPS:
-            raise TmorError(
-                f"{who}: fps is {self.fps}; expected frames per second, {SLOWEST_FPS:g} to {FASTEST_FPS:g}, or None "
-                "where the rate is unknown"
-            )
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            raise TmorError(f"{who}: fps is {self.fps}; expected a positive number, or None where the rate is unknown")
         scores = self.scores
         if scores is not None:
             scores = np.array(scores, dtype=np.float32)

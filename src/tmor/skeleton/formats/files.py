@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
-from tmor.skeleton.tracks import FASTEST_FPS, SLOWEST_FPS
 
 _log = logging.getLogger("tmor")
+_SLOWEST_FPS, _FASTEST_FPS = 0.2, 1000.0  # 0.04 are seconds per frame
 
 
 def read_bytes(path: Path, size: int = -1) -> bytes:
@@ -130,10 +130,10 @@ def frame_rate(path: Path, arrays: Mapping[str, np.ndarray]) -> float | None:
         FormatError: it is not one number that can be a rate.
     """
     raw = arrays.get("fps", np.array(0.0))
-    if raw.size != 1 or raw.dtype.kind not in "fiu" or not (raw == 0 or SLOWEST_FPS <= raw <= FASTEST_FPS):
+    if raw.size != 1 or raw.dtype.kind not in "fiu" or not (raw == 0 or _SLOWEST_FPS <= raw <= _FASTEST_FPS):
         raise FormatError(
-            f"{path}: fps is {raw.tolist()}; expected one number, frames per second from {SLOWEST_FPS:g} to "
-            f"{FASTEST_FPS:g}, 0 where the rate is unknown"
+            f"{path}: fps is {raw.tolist()}; expected one number, frames per second from {_SLOWEST_FPS:g} to "
+            f"{_FASTEST_FPS:g}, 0 where the rate is unknown"
         )
     return float(raw.item()) or None
 
