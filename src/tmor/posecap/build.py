@@ -15,7 +15,7 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -31,11 +31,11 @@ from tmor.config import BuildConfig
 from tmor.errors import FormatError, LayoutError, TmorError
 from tmor.pose import PoseEstimator, find_people, load_estimator
 from tmor.pose.videos import content_id
-from tmor.posecap.captioners import Captioner, Clip, PictureCaptioner
-from tmor.posecap.captions import plain_label
+from tmor.posecap.captioners import Captioner
+from tmor.posecap.clip_texts import ClipTexts, caption_name
 from tmor.posecap.duplicates import Seen, signature
 from tmor.posecap.shards import Record, Shards, create_shards, discard_shards, is_shards, open_shards
-from tmor.posecap.texts import Caption, by_source, texts_of
+from tmor.posecap.texts import Caption
 from tmor.posecap.triplets import SequenceCaptions, Triplet, read_captioned
 from tmor.skeleton.canonical import is_seen, prepare
 from tmor.skeleton.formats import read_tracks
@@ -44,7 +44,6 @@ from tmor.skeleton.formats.packed import is_packed
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.tracks import Track
 from tmor.teachers.cache import embed_texts, embed_videos
-from tmor.teachers.frames import read_stretches
 from tmor.teachers.huggingface import TextTeacher, VideoTeacher
 
 _log = logging.getLogger("tmor")
@@ -53,9 +52,7 @@ REPORT = "build-report.json"
 """What became of every source, beside the data set."""
 
 _LOCK = "build.lock"
-_OURS = "tmor"  # the origin of our descriptions of a source's own labels
 _FPS = 15.0
-_PICTURE = 384  # pixels along a side of what captioners look at
 _VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp"}
 _POSES = {".npz", ".json", ".skeleton", ".bvh", ".pkl"}
 
@@ -140,7 +137,7 @@ class PoseReader:
             seen = [t for t in triplets if is_seen(t.track)]
             unseen = len(triplets) - len(seen)
             clips = Clips(seen, left_out=Counter({"nobody is seen": unseen} if unseen else {}), chosen=True)
-        unused = tuple(_caption_name(id, start_s) for id, start_s, _ in self.captions if id not in ids)
+        unused = tuple(caption_name(id, start_s) for id, start_s, _ in self.captions if id not in ids)
         return replace(clips, unused_captions=unused)
 
 
@@ -374,7 +371,7 @@ def build(
     started = time.monotonic()
     out, config = Path(out), config or BuildConfig()
     report = BuildReport(sources=len(sources))
-    texts = _Texts(captions, captioner)
+    texts = ClipTexts(captions, captioner)
     _check_place(out, sources)
     there = out.exists()
     with _locked(out):
@@ -425,7 +422,7 @@ def rehearse(
 
     Clips that turn out to be nearly the same as others are shown, too. Poses that are found stay in the cache.
     """
-    out, report, texts = Path(out), BuildReport(sources=len(sources)), _Texts(captions, captioner)
+    out, report, texts = Path(out), BuildReport(sources=len(sources)), ClipTexts(captions, captioner)
     _check_place(out, sources)
     hashes = {}
     if is_shards(out):
@@ -490,89 +487,13 @@ class _Work:
             return _Made(source, source_hash, None, str(error) or type(error).__name__)
 
 
-class _Texts:
-    """What is said about clips."""
-
-    def __init__(self, captions: Sequence[Caption], captioner: Captioner | None) -> None:
-        self._captions, self._groups, self._captioner = captions, by_source(captions), captioner
-        self._elsewhere: tuple[str, ...] | None = None
-
-    def first(self, source: Source, triplet: Triplet) -> tuple[tuple[Caption, ...], str | None]:
-        """Texts and label of a new clip: what the captions say, then what the source itself says."""
-        kind, later, origin = ("caption", "caption", source.path.name)
-        if triplet.label is not None:
-            kind, later, origin = ("label", "description", _OURS)
-        own = [Caption(source.name, text, kind=kind, origin=source.path.name) for text in triplet.texts[:1]]
-        own += [Caption(source.name, text, kind=later, origin=origin) for text in triplet.texts[1:]]
-        said = self._said(source.name, triplet.track)
-        path = source.path if is_video(source.path) else None
-        found = self._with_generated(said, own, path, triplet.track, triplet.label)
-        return found, triplet.label or _label(found)
-
-    def again(self, record: Record, path: Path | None) -> tuple[tuple[Caption, ...], str | None] | None:
-        """Texts and label of an older triplet, as a new clip would get them; None where nothing new is said.
-
-        New captions take the place of older ones; what the source itself says stays.
-        """
-        said = self._said(record.source, record.track)
-        kept = [t for t in record.texts if t.kind != "generated" and (not said or _is_own(t, record.source))]
-        label = record.label if not said or any(t.kind == "label" for t in kept) else None
-        found = self._with_generated(said, kept, path, record.track, label)
-        if not said and not any(t.kind == "generated" for t in found):
-            return None
-        return found, label or _label(found)
-
-    def _said(self, source: str, track: Track) -> list[Caption]:
-        return texts_of(self._groups, source, track.start_s, None if track.fps is None else track.end_s)
-
-    def _with_generated(
-        self, said: Sequence[Caption], own: Sequence[Caption], path: Path | None, track: Track, label: str | None
-    ) -> tuple[Caption, ...]:
-        """All texts, each once, and what the captioner says where they are a class name at most."""
-        known = {caption.text: caption for caption in own}
-        found: dict[str, Caption] = {}
-        for caption in (*said, *own):
-            found.setdefault(caption.text, known.get(caption.text, caption))  # what both say is the source's own
-        captioner = self._captioner
-        if captioner is not None and all(caption.kind == "label" for caption in found.values()):
-            name = next(iter(found), label)
-            end_s = None if track.fps is None else track.end_s
-            for text in captioner(Clip(track, self._pictures(path, track.start_s, end_s), name)):
-                found.setdefault(text, Caption("", text, kind="generated", origin=captioner.name))
-        return tuple(found.values())
-
-    def _pictures(self, path: Path | None, start_s: float, end_s: float | None) -> np.ndarray | None:
-        """What a captioner that looks at pictures sees of a stretch; None where there is no video."""
-        if path is None or end_s is None or not isinstance(self._captioner, PictureCaptioner):
-            return None
-        stretch = [(max(0.0, start_s), end_s)]
-        _, pixels = next(read_stretches(path, stretch, frames=self._captioner.frames, size=_PICTURE))
-        return None if pixels is None else pixels.permute(0, 2, 3, 1).numpy()
-
-    def unused(self, sources: Sequence[Source], shards: Shards) -> list[str]:
-        """Captions that are about no source that was given or is in the data set."""
-        unused = list(self._elsewhere or ())
-        names = {source.name for source in sources} | set(shards.column("source").column("source").to_pylist())
-        used = {id(caption) for name in names for caption in texts_of(self._groups, name)}
-        return unused + [_caption_name(c.source, c.start_s) for c in self._captions if id(c) not in used]
-
-    def leave(self, unused: tuple[str, ...]) -> None:
-        """Note which captions a reader did not use; those that it uses nowhere are unused."""
-        left = set(unused)
-        self._elsewhere = unused if self._elsewhere is None else tuple(c for c in self._elsewhere if c in left)
-
-
-def _caption_name(source: str, start_s: float | None) -> str:
-    return source if start_s is None else f"{source} at {start_s:g} s"
-
-
 class _Writer:
     """Clips to triplets, in commits of whole sources."""
 
     def __init__(
         self,
         shards: Shards,
-        texts: _Texts,
+        texts: ClipTexts,
         report: BuildReport,
         licence: str,
         split: str,
@@ -656,16 +577,6 @@ class _Writer:
         self._estimators[clips.estimator_hash] = clips.estimator
 
 
-def _label(texts: Iterable[Caption]) -> str | None:
-    return next((plain_label(t.text) for t in texts if t.kind == "label"), None)
-
-
-def _is_own(text: Caption, source: str) -> bool:
-    """Whether a source said this itself (its file, whose name ``source`` ends in up to ``#part``), not a file of
-    captions."""
-    return text.origin == _OURS or f"/{text.origin}#" in f"/{source}#"
-
-
 def _pending(
     sources: Sequence[Source], hashes: Mapping[tuple[str, str], str], report: BuildReport
 ) -> Iterator[tuple[Source, str]]:
@@ -695,7 +606,7 @@ def _pending(
             yield source, digest
 
 
-def _rewrite(shards: Shards, texts: _Texts, sources: Sequence[Source], version: int, progress: Progress) -> int:
+def _rewrite(shards: Shards, texts: ClipTexts, sources: Sequence[Source], version: int, progress: Progress) -> int:
     """Give the triplets of an older version the texts that are theirs now, and count those that changed."""
     changed: dict[int, tuple[Caption, ...]] = {}
     labels: dict[int, str | None] = {}
@@ -710,7 +621,7 @@ def _rewrite(shards: Shards, texts: _Texts, sources: Sequence[Source], version: 
 
 
 def _retold(
-    shards: Shards, texts: _Texts, sources: Sequence[Source], progress: Progress
+    shards: Shards, texts: ClipTexts, sources: Sequence[Source], progress: Progress
 ) -> Iterator[tuple[int, tuple[Caption, ...], str | None]]:
     """(_rowid, texts, label) of triplets whose texts are other ones now."""
     collections = {source.collection for source in sources}
