@@ -90,6 +90,15 @@ def test_programs_are_told_what_was_enrolled(run, poses):
     assert (code, json.loads(out)) == (0, {"label": "nod", "removed": 1})
 
 
+def test_a_packed_set_with_labels_is_examples(tmp_path):
+    tracks = [sample_track(action, seed=n) for n, action in enumerate(("clap", "squat", "clap"))]
+    write_packed(tmp_path / "set.npz", tracks, labels=["clap hands", "squat", "clap hands"])
+    assert {label: len(own) for label, own in read_examples(tmp_path / "set.npz").items()} == {
+        "clap hands": 2,
+        "squat": 1,
+    }
+
+
 def test_frames_belong_to_a_stretch_by_their_time():
     track = Track(np.arange(30 * 17 * 2).reshape(30, 17, 2), "coco17", 10.0, start_s=5.0)  # pyright: ignore
     for start_s, end_s, frames in ((5, 8, (0, 30)), (0, 99, (0, 30)), (5.1, 5.3, (1, 3)), (5.15, 5.31, (2, 4))):

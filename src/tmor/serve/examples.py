@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,10 @@ import numpy as np
 
 from tmor.errors import FormatError, TmorError
 from tmor.model.answers import Labels, check_labels
-from tmor.skeleton.formats import read_tracks
+from tmor.skeleton.formats import read_packed, read_tracks
 from tmor.skeleton.formats.files import check_new_file, read_arrays
 from tmor.skeleton.formats.native import unpack, write_tracks
+from tmor.skeleton.formats.packed import is_packed
 from tmor.skeleton.formats.persons import short_name
 from tmor.skeleton.tracks import Track
 
@@ -27,13 +29,20 @@ from tmor.skeleton.tracks import Track
 def read_examples(path: str | Path) -> dict[str, list[Track]]:
     """The examples of a file, by label, in the file's order; what :meth:`tmor.model.model.Model.enroll` takes.
 
-    Any pose file whose tracks have labels as ids will do.
+    A packed set with labels will do, too, and any pose file whose tracks have labels as ids.
 
     Raises:
         FormatError: it is no file of tracks.
         TmorError: a track has no id.
     """
     examples: dict[str, list[Track]] = {}
+    if zipfile.is_zipfile(path) and is_packed(read_arrays(Path(path))):
+        found = read_packed(path)
+        labels = np.full(len(found), -1) if found.labels is None else found.labels
+        if (labels >= 0).any():
+            for i in np.flatnonzero(labels >= 0).tolist():
+                examples.setdefault(found.class_names[labels[i]], []).extend(found.tracks(i))
+            return examples
     for n, track in enumerate(read_tracks(path)):
         label = (track.id or "").rpartition("#")[0] or (track.id or "")
         if not label.strip():
