@@ -22,6 +22,7 @@ Positive = Annotated[int, Field(gt=0)]
 Strength = Annotated[float, Field(ge=0)]
 Part = Literal["clusters", "motion", "video", "text", "camera", "descriptions"]
 """Of the method, that an ablation can leave out."""
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class PretrainConfig:
     descriptions: bool = True
     augment: Augmentation = field(default_factory=Augmentation)
     average: Share = 0.999
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         if self.self_epochs + self.text_epochs == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import NoReturn
 
 from rich.logging import RichHandler
 
@@ -27,14 +28,16 @@ def main() -> None:
     try:
         app()
     except TmorError as error:
-        err.print("[red]error:[/red] ", end="")
-        err.print(str(error), markup=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
     except OSError as error:  # a full disk, a folder that is gone: what a check before the work could not see
         where = "" if error.filename is None else f"{error.filename}: "
-        err.print("[red]error:[/red] ", end="")
-        err.print(f"{where}{error.strerror or error}", markup=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         err.print("stopped")
         sys.exit(130)
+
+
+def _fail(why: str) -> NoReturn:
+    err.print("[red]error:[/red] ", end="")
+    err.print(why, markup=False, soft_wrap=True)
+    sys.exit(2)

@@ -15,6 +15,7 @@ from tmor.cli.shell import (
     JsonOption,
     SeedOption,
     app,
+    counted,
     err,
     out,
     plain,
@@ -234,39 +235,24 @@ def build(
     reports = []
     with progress_bar("building") as progress:
         for sources, reader in jobs or [([], None)]:
-            processes = workers if isinstance(reader, VideoReader) else None
-            if dry_run and words is not None:
-                report = rehearse(
-                    output,
-                    sources,
-                    reader,
-                    captioner=words,
-                    config=config,
-                    captions=texts,
-                    workers=processes,
-                    engine=engine.value,
-                    progress=progress,
-                )
+            given: dict[str, Any] = {
+                "config": config,
+                "captions": texts,
+                "captioner": words,
+                "workers": workers if isinstance(reader, VideoReader) else None,
+                "engine": engine.value,
+                "progress": progress,
+            }
+            if dry_run:
+                report = rehearse(output, sources, reader, **given)
             else:
-                report = run(
-                    output,
-                    sources,
-                    reader,
-                    config=config,
-                    captions=texts,
-                    captioner=words,
-                    licence=licence,
-                    split=split,
-                    workers=processes,
-                    engine=engine.value,
-                    progress=progress,
-                )
+                report = run(output, sources, reader, licence=licence, split=split, **given)
             if (text is not None or video is not None) and not report.failed:
                 embed(output, report=report, text=text, video=video, sources=sources, progress=progress)
             reports.append(report)
     if all(report.failed for report in reports):
         (name, reason), *others = (each for report in reports for each in report.skipped.items())
-        more = f"; and {_count(len(others), 'other')}" if others else ""
+        more = f"; and {counted(len(others), 'other')}" if others else ""
         raise TmorError(f"no source can be taken, nothing is built: {name}: {reason.removeprefix(f'{name}: ')}{more}")
     if dry_run:
         err.print("a dry run: nothing is asked, nothing is written")
@@ -283,7 +269,7 @@ def build(
             print(json.dumps(vars(report), ensure_ascii=False))
         else:
             _print_build(report)
-    err.print(f"wrote {output}; build-report.json has the details", markup=False)
+    tell_written(output, "; build-report.json has the details")
 
 
 def _is_by_sequence(captions: Path) -> bool:
@@ -307,29 +293,24 @@ def _teachers(text: str | None, video: str | None) -> tuple[TextTeacher | None, 
 
 def _print_build(report: BuildReport) -> None:
     out.print(
-        f"{_count(report.sources, 'source')}: {report.built} built, {report.already} there before, "
-        f"{len(report.skipped)} skipped; {_count(report.clips, 'new triplet')}, {report.triplets} in all"
+        f"{counted(report.sources, 'source')}: {report.built} built, {report.already} there before, "
+        f"{len(report.skipped)} skipped; {counted(report.clips, 'new triplet')}, {report.triplets} in all"
     )
     for name, reason in list(report.skipped.items())[:MOST_ROWS]:
         out.print(f"skipped {name}: {reason}", markup=False)
     for reason, count in report.left_out.items():
-        out.print(f"left out {_count(count, 'clip')}: {reason}", markup=False)
+        out.print(f"left out {counted(count, 'clip')}: {reason}", markup=False)
     if report.rewritten:
-        out.print(_count(report.rewritten, "older triplet has new texts", "older triplets have new texts"))
+        out.print(counted(report.rewritten, "older triplet has new texts", "older triplets have new texts"))
     if report.without_text:
-        textless = _count(len(report.without_text), "source has no text", "sources have no text")
+        textless = counted(len(report.without_text), "source has no text", "sources have no text")
         out.print(f"{textless}: {', '.join(report.without_text[:5])}", markup=False)
     if report.unused_captions:
-        unused = _count(len(report.unused_captions), "caption is about no source", "captions are about no source")
+        unused = counted(len(report.unused_captions), "caption is about no source", "captions are about no source")
         out.print(f"{unused}: {', '.join(report.unused_captions[:5])}", markup=False)
     for column, count in report.embedded.items():
-        embedded = _count(count, f"triplet has a {column} embedding", f"triplets have a {column} embedding")
+        embedded = counted(count, f"triplet has a {column} embedding", f"triplets have a {column} embedding")
         out.print(f"{embedded}, {report.not_embedded[column]} without")
-
-
-def _count(n: int, one: str, many: str = "") -> str:
-    """``1 clip``, ``2 clips``; ``many`` where it is more than an s that differs."""
-    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 @app.command(rich_help_panel="Data")
@@ -352,7 +333,7 @@ def verify(
             out.print(f"{finding.what}: {finding.count}", markup=False)
             for example in finding.examples:
                 out.print(f"  {example}", markup=False)
-        out.print(f"{_count(audit.triplets, 'triplet')}: " + ("all is well" if not audit.wrong else "not all is well"))
+        out.print(f"{counted(audit.triplets, 'triplet')}: " + ("all is well" if not audit.wrong else "not all is well"))
     if audit.wrong:
         raise typer.Exit(2)
 
@@ -399,4 +380,4 @@ def browse(
         shown = write_browse_page(
             output, dataset, count=count, seed=seed, where=where, sources=sources, progress=progress
         )
-    err.print(f"wrote {output} with {shown} triplets", markup=False)
+    tell_written(output, f" with {shown} triplets")

@@ -82,7 +82,9 @@ def read_labels(text: str | None) -> Labels | None:
             if all(isinstance(name, str) for name in names):
                 return names
         raise TmorError(f"--labels is {text}; expected a JSON list of texts, or labels separated by commas or lines")
-    return [label for line in text.splitlines() if line.strip() for label in line.split(",")]
+    from tmor.model.answers import split_labels
+
+    return split_labels(text)
 
 
 def plain(text: str) -> str:
@@ -113,3 +115,8 @@ def write_text(path: Path, text: str) -> None:
 
 def tell_written(path: Path, about: str = "") -> None:
     err.print(f"wrote {path}{about}", markup=False, soft_wrap=True)
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """``1 clip``, ``2 clips``; ``many`` where it is more than an s that differs."""
+    return f"{n} {one if n == 1 else many or one + 's'}"

@@ -23,6 +23,7 @@ from tmor.cli.shell import (
     ModelOption,
     ReportOption,
     app,
+    counted,
     err,
     out,
     plain,
@@ -246,7 +247,7 @@ def enroll(
         if as_json:
             print(json.dumps({"label": remove.strip(), "removed": count}, ensure_ascii=False))
         else:
-            out.print(f"took out {remove.strip()}: {count} example{'s' * (count > 1)}", markup=False)
+            out.print(f"took out {remove.strip()}: {counted(count, 'example')}", markup=False)
     elif label is not None and file is not None:
         from tmor.serve.predict import read_people
 
@@ -290,7 +291,7 @@ def adapt(
     save_model(adapted, output)
     count = adapted.spec.adapted
     few = f"; {_MANY_CLIPS} or more, of all sorts, are better" if count < _MANY_CLIPS else ""
-    out.print(f"adapted to {count} clip{'s' * (count > 1)} of {len(tracks)} track{'s' * (len(tracks) > 1)}{few}")
+    out.print(f"adapted to {counted(count, 'clip')} of {counted(len(tracks), 'track')}{few}")
     tell_written(output)
 
 

@@ -134,6 +134,11 @@ class Prediction:
         return tuple(self.labels[i] for i in self.probabilities.argmax(axis=1))
 
 
+def split_labels(text: str) -> list[str]:
+    """Labels out of one text, separated by lines or commas; blank lines say nothing."""
+    return [label for line in text.splitlines() if line.strip() for label in line.split(",")]
+
+
 def check_labels(labels: Labels) -> tuple[str, ...]:
     """The labels, stripped.
 

@@ -7,10 +7,10 @@ from typing import Literal, get_args
 
 import torch
 
+from tmor.config import Precision
 from tmor.errors import TmorError
 
 DeviceName = Literal["cpu", "cuda"]
-Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,12 @@ class Compute:
 
     def autocast(self) -> torch.autocast:
         """Within it products have this precision."""
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+        return autocast(self.device, self.precision)
+
+
+def autocast(device: str, precision: Precision) -> torch.autocast:
+    """Within it products on a kind of device have a precision."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
 
 PROCESSOR = Compute()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from tmor.config import DataConfig, PretrainConfig, pretrain_config
 from tmor.errors import CheckpointError, ConfigError, TmorError
 from tmor.model.checkpoint import load_model, read_tensors, save_model, write_tensors, write_whole
+from tmor.model.compute import autocast
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BASE, SMALL
 from tmor.posecap.captions import plain_label
@@ -345,7 +346,7 @@ def embed_clips(model: Model, clips: Clips, config: PretrainConfig, ranks: Ranks
     for done, ids in enumerate(batches[own]):
         progress("embedding", done, len(batches[own]))
         x = clips.plain(ids, frames=config.clip_frames)[:, None].to(ranks.device)
-        with _precision(config, ranks):
+        with autocast(ranks.device.type, config.precision):
             features[ids] = model.encoder(x).float()
     return torch.nn.functional.normalize(ranks.total(features), dim=1)
 
@@ -433,7 +434,7 @@ def _losses(
         for first in (0, n)
     ]
     x = torch.cat(views)[:, None].to(ranks.device)
-    with _precision(config, ranks), ranks.one_batch_norm(model.encoder, own, parts):
+    with autocast(ranks.device.type, config.precision), ranks.one_batch_norm(model.encoder, own, parts):
         encoded = [model.encoder(part) for part in x.split(_PART) if len(part)]
     none = torch.zeros(0, model.encoder.features, device=ranks.device)
     features = ranks.gather(torch.cat(encoded).float() if encoded else none, mine, 2 * n)
@@ -512,10 +513,6 @@ def _term(
     if push:
         bank.push(rows, y, keys)
     return loss
-
-
-def _precision(config: PretrainConfig, ranks: Ranks):
-    return torch.autocast(ranks.device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def _rate(step: int, steps_per_epoch: int, config: PretrainConfig) -> float:

@@ -18,10 +18,9 @@ import numpy as np
 
 from tmor.errors import FormatError, TmorError
 from tmor.model.answers import Labels, check_labels
-from tmor.skeleton.formats import read_packed, read_tracks
+from tmor.skeleton.formats import packed, read_tracks
 from tmor.skeleton.formats.files import check_new_file, read_arrays
 from tmor.skeleton.formats.native import unpack, write_tracks
-from tmor.skeleton.formats.packed import is_packed
 from tmor.skeleton.formats.persons import short_name
 from tmor.skeleton.tracks import Track
 
@@ -36,12 +35,11 @@ def read_examples(path: str | Path) -> dict[str, list[Track]]:
         TmorError: a track has no id.
     """
     examples: dict[str, list[Track]] = {}
-    if zipfile.is_zipfile(path) and is_packed(read_arrays(Path(path))):
-        found = read_packed(path)
-        labels = np.full(len(found), -1) if found.labels is None else found.labels
-        if (labels >= 0).any():
-            for i in np.flatnonzero(labels >= 0).tolist():
-                examples.setdefault(found.class_names[labels[i]], []).extend(found.tracks(i))
+    if zipfile.is_zipfile(path) and packed.is_packed(arrays := read_arrays(Path(path))):
+        found = packed.unpack(Path(path), arrays)
+        if found.labels is not None and (found.labels >= 0).any():
+            for i in np.flatnonzero(found.labels >= 0).tolist():
+                examples.setdefault(found.class_names[found.labels[i]], []).extend(found.tracks(i))
             return examples
     for n, track in enumerate(read_tracks(path)):
         label = (track.id or "").rpartition("#")[0] or (track.id or "")

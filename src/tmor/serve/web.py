@@ -30,6 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import tmor
 from tmor.errors import TmorError
+from tmor.model.answers import split_labels
 from tmor.pose import PoseEstimator, load_estimator
 from tmor.pose.estimators import check_estimator
 from tmor.serve.examples import write_examples
@@ -349,8 +350,7 @@ def _labels(fields: Sequence[str | UploadFile]) -> Labels:
         except ValidationError as error:
             worst = error.errors()[0]
             raise TmorError(f"{_problem(('labels', *worst['loc']), worst['msg'])}; expected {expected}") from None
-    lines = [line for text in texts for line in text.splitlines() if line.strip()]
-    return [part for line in lines for part in line.split(",")]
+    return [label for text in texts for label in split_labels(text)]
 
 
 @_router.get("/about")
