@@ -25,8 +25,8 @@ from fastapi.testclient import TestClient
 from tmor.errors import TmorError
 from tmor.model.answers import NONE
 from tmor.serve.examples import read_examples, write_examples
+from tmor.serve.limits import Limits, shown_name
 from tmor.serve.predict import as_json, predict_tracks
-from tmor.serve.sessions import Limits, shown_name
 from tmor.serve.web import create_app, serve
 from tmor.skeleton.formats import write_tracks
 from tmor.skeleton.sample import sample_track

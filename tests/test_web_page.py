@@ -14,7 +14,7 @@ pytest.importorskip("playwright", reason="Playwright is not installed (extra dev
 from playwright import sync_api
 
 from tmor.serve.examples import read_examples
-from tmor.serve.sessions import Limits
+from tmor.serve.limits import Limits
 from tmor.serve.web import create_app
 from tmor.skeleton.formats import write_tracks
 from tmor.skeleton.sample import sample_track

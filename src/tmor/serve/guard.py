@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tmor.errors import TmorError
-from tmor.serve.sessions import Limits
+from tmor.serve.limits import Limits
 
 MOST_JSON_BYTES = 1 << 20
 """Of a request that is no upload."""

@@ -34,23 +34,12 @@ from tmor.model.answers import split_labels
 from tmor.pose import PoseEstimator, load_estimator
 from tmor.pose.estimators import check_estimator
 from tmor.serve.examples import write_examples
+from tmor.serve.limits import Limits, TooLargeError, asked_labels, load_examples
 from tmor.serve.messages import Found, JobState, Marked, Question, SessionState
 from tmor.serve.predict import as_json
 from tmor.serve.report import ReportClip, clip_data, layout_data
 from tmor.serve.segment_files import segments_text
-from tmor.serve.sessions import (
-    OUR_FAULT,
-    BusyError,
-    Job,
-    Limits,
-    MissingError,
-    Session,
-    Sessions,
-    TooLargeError,
-    asked_labels,
-    load_examples,
-    moment,
-)
+from tmor.serve.sessions import OUR_FAULT, BusyError, Job, MissingError, Session, Sessions, moment
 from tmor.skeleton.layouts import Layout
 from tmor.skeleton.tracks import Track
 
