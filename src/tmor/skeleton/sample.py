@@ -1,141 +1,49 @@
 """Procedurally animated everyday motions: the sample data that comes with the package.
 
-Written by us, computed on demand, never trained on. A puppet with human proportions is moved the way a person thinks of
-moving: where hips, hands and feet go, how pelvis, spine and head turn. Elbows and knees follow by two-bone inverse
-kinematics, so bones stay rigid; sway, breath, shrugging shoulders and an uneven clock keep it from looking robotic.
-
-Conventions: layout unik17, 30 fps, metres, y up, floor at y = 0. The person starts near the origin and faces +z, within
-a few degrees, with the left side towards +x (right-handed axes). Left-handed styles are the mirror image.
+Written by us, computed on demand, never trained on; a puppet (:mod:`tmor.skeleton.puppet`) performs them. The person
+faces +z within a few degrees. Left-handed styles are the mirror image.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from tmor.errors import TmorError
 from tmor.skeleton.layouts import UNIK17
+from tmor.skeleton.puppet import (
+    AHEAD,
+    BEND,
+    CHAIR,
+    FPS,
+    HANG,
+    LAP,
+    MIDDLE,
+    OUT,
+    STANDING,
+    TILT,
+    TURN,
+    UP,
+    Puppet,
+    Style,
+    body_of,
+    joints_of,
+)
 from tmor.skeleton.tracks import Track
 
-FPS = 30.0
-_SIDES = {"left": 1.0, "right": -1.0}  # the sign of x
-_STANDING = 0.994  # share of the leg's length in use at rest: nobody locks the knees
-
-# Axes of places and of angles, as _Puppet defines them.
-OUT, UP, AHEAD = np.eye(3)
-BEND, TURN, TILT = np.eye(3)
-
-HANG, LAP = np.array((0.12, -0.97, 0.08)), np.array((-0.03, -0.70, 0.44))  # hands of somebody standing, sitting
-MIDDLE = -0.32  # "out" of a wrist in front of the breastbone
-CHAIR = np.array((0.0, -0.47, -0.47))  # mid hip of somebody sitting
-
-
-def _body(height: float, legs: float = 1.0, breadth: float = 1.0) -> dict[str, float]:
-    """Segment lengths in metres; their shares of the height are about those of Winter's Biomechanics."""
-    shares = {"height": 1.0, "thigh": 0.245 * legs, "shank": 0.242 * legs, "leg": 0.487 * legs, "ankle": 0.042}
-    shares |= {"upper_arm": 0.182, "forearm": 0.148, "arm": 0.33, "neck": 0.09, "nose": 0.066}
-    shares |= {"loin": 0.155, "thorax": 0.145, "hip": 0.052 * breadth, "shoulder": 0.105 * breadth}  # half widths
-    return {segment: share * height for segment, share in shares.items()}
-
-
-@dataclass(frozen=True)
-class _Style:
-    """Speed, amplitude, how many repetitions more or fewer than usual, and which hand leads."""
-
-    tempo: float = 1.0
-    size: float = 1.0
-    more: int = 0
-    left_handed: bool = False
-
-
-_BODIES = (_body(1.72), _body(1.60, 0.985, 0.95), _body(1.84, 1.02, 1.04), _body(1.66, 0.97, 1.06))
-_STYLES = (_Style(), _Style(0.86, 1.1, -1), _Style(1.15, 0.92, 1, left_handed=True), _Style(0.95, 0.96))
-
-_Keys = Mapping[float, Any]  # seconds: a number or a triple
-
-
-class _Puppet:
-    """One performance: its clock, and over time the places and angles that make a pose.
-
-    Places are (out, up, ahead), out = away from the middle of the body on either side.
-        right_hand, left_hand: the wrist from the shoulder, in arm lengths, along axes that turn with the chest.
-            ``hands_in`` = "upright": axes that do not lean with the chest, as arms hang; "chest": axes that do;
-            "room": from the spot on the floor between the ankles at rest.
-        right_elbow, left_elbow: where the elbow points, along the same axes; None = by the height of the hand.
-        right_foot, left_foot: the ankle from where it is at rest, in leg lengths.
-        hip: mid hip from where it is at rest, in leg lengths; "out" is to the left.
-    Angles are (bend forward, turn left, tilt to the right) in degrees, each on top of the last: pelvis, spine, head.
-    """
-
-    def __init__(self, body: dict[str, float], style: _Style, variant: int, rng: np.random.Generator) -> None:
-        self.body, self.style, self.variant, self.rng = body, style, variant, rng
-        self.size = style.size * (1 + 0.03 * rng.uniform(-1, 1))
-        self.hip = self.pelvis = self.spine = self.head = self.right_foot = self.left_foot = np.zeros(3)
-        self.right_hand = self.left_hand = HANG
-        self.right_elbow: Any = None
-        self.left_elbow: Any = None
-        self.hands_in = "upright"
-
-    def clock(self, seconds: float) -> float:
-        """Set how long it takes at usual tempo and let ``t`` be the time of each frame, a little uneven."""
-        n = round(seconds / self.style.tempo * FPS) + 1
-        self.t = np.linspace(0, seconds, n) + 0.02 * np.hanning(n) * _drift(self.rng, n, 0.4)[:, 0]
-        return seconds
-
-    def pick(self, *options: Any) -> Any:
-        """The option of this style."""
-        return options[self.variant % len(options)]
-
-    def times(self, n: int) -> int:
-        """How often to repeat what is usually done ``n`` times."""
-        return max(1, n + self.style.more)
-
-    def keys(self, keys: _Keys) -> np.ndarray:
-        """(frames, 1 | 3) smooth curve through the keys, at rest where it turns; constant before and after them."""
-        times, values = np.array(list(keys)), np.array([np.atleast_1d(v) for v in keys.values()], dtype=float)
-        return PchipInterpolator(times, values)(np.clip(self.t, times[0], times[-1]))
-
-    def arc(self, keys: _Keys, *, loose: float = 0.02) -> np.ndarray:
-        """Like :meth:`keys` for a hand, which swings around its shoulder; ``loose``: no key is hit quite exactly."""
-        points = {s: np.asarray(p, dtype=float) + loose * self.rng.normal(size=3) for s, p in keys.items()}
-        path, reach = self.keys(points), self.keys({s: np.linalg.norm(p) for s, p in points.items()})
-        return path / np.linalg.norm(path, axis=1, keepdims=True) * reach
-
-    def arcs(self, keys: _Keys, *, loose: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
-        """:meth:`arc` for both hands, which never do quite the same."""
-        return self.arc(keys, loose=loose), self.arc(keys, loose=loose)
-
-    def step(self, keys: _Keys) -> np.ndarray:
-        """Like :meth:`keys` for a foot, which swings around its hip."""
-        return self.arc({s: np.asarray(p) - _STANDING * UP for s, p in keys.items()}, loose=0) + _STANDING * UP
-
-    def pulses(self, start: float, period: float, n: int = 1, *, share: float = 1.0) -> np.ndarray:
-        """(frames, 1) ``n`` smooth rises from 0 to 1 and back, each within the first ``share`` of its period."""
-        phase = np.clip((self.t[:, None] - start) / period, 0, n) % 1
-        return 0.5 - 0.5 * np.cos(2 * np.pi * np.minimum(phase / share, 1))
-
-    def sine(self, period: float, lag: float = 0.0) -> np.ndarray:
-        """(frames, 1) endless swing between -1 and 1, ``lag`` as a share of the period."""
-        return np.sin(2 * np.pi * (self.t[:, None] / period - lag))
-
-
-def _drift(rng: np.random.Generator, n: int, seconds: float) -> np.ndarray:
-    """(n, 3) smooth noise of unit deviation that wanders over about that many seconds."""
-    noise = gaussian_filter1d(rng.normal(size=(n + 300, 3)), seconds * FPS, axis=0)
-    return (noise / noise.std(axis=0))[150 : 150 + n]
+_BODIES = (body_of(1.72), body_of(1.60, 0.985, 0.95), body_of(1.84, 1.02, 1.04), body_of(1.66, 0.97, 1.06))
+_STYLES = (Style(), Style(0.86, 1.1, -1), Style(1.15, 0.92, 1, left_handed=True), Style(0.95, 0.96))
 
 
 # ---- The motions: each animates one puppet whose leading side is the right; seconds at usual tempo.
 
 
-def _wave(p: _Puppet) -> None:
+def _wave(p: Puppet) -> None:
     n, beat = p.times(4), p.pick(0.52, 0.6, 0.45, 0.5)
     end = p.clock(1.2 + n * beat)
     up = p.pick((0.34, 0.37, 0.37), (0.22, 0.77, 0.18), (0.34, 0.32, 0.46))
@@ -147,7 +55,7 @@ def _wave(p: _Puppet) -> None:
     p.head = shown * (-4, -3, 4)
 
 
-def _clap(p: _Puppet) -> None:
+def _clap(p: Puppet) -> None:
     n, beat = p.times(p.pick(5, 4, 6)), p.pick(0.36, 0.5, 0.32)
     end = p.clock(0.95 + n * beat)
     shut = (MIDDLE + 0.04, p.pick(-0.22, -0.05, -0.34), 0.52)
@@ -157,7 +65,7 @@ def _clap(p: _Puppet) -> None:
     p.spine = p.keys({0: 0, 0.5: 4, end - 0.4: 4, end: 0}) * BEND
 
 
-def _raise_arms(p: _Puppet) -> None:
+def _raise_arms(p: Puppet) -> None:
     p.clock(3.2)
     up, way = (0.08, 0.965, 0.06), p.pick((0.06, 0.0, 0.97), (0.965, 0.0, 0.12))  # by the front or the side
     p.right_hand, p.left_hand = p.arcs({0.3: HANG, 0.8: way, 1.3: up, 1.9: up, 2.4: way, 2.95: HANG})
@@ -165,7 +73,7 @@ def _raise_arms(p: _Puppet) -> None:
     p.head = p.keys({0.3: 0, 1.3: -14, 2.0: -14, 2.7: 3}) * BEND
 
 
-def _circle_arms(p: _Puppet) -> None:
+def _circle_arms(p: Puppet) -> None:
     n, beat = p.times(3), p.pick(1.0, 1.15, 0.9)
     end = p.clock(n * beat + 0.4)
     a = 2 * np.pi * n * p.keys({0.1: 0, end - 0.1: 1})
@@ -175,7 +83,7 @@ def _circle_arms(p: _Puppet) -> None:
     p.hip = 0.004 * (1 - np.cos(a)) * UP - 0.02 * np.sin(a) * AHEAD
 
 
-def _sit_down(p: _Puppet) -> None:
+def _sit_down(p: Puppet) -> None:
     p.clock(2.6)
     p.hip = p.keys({0.2: (0, 0, 0), 0.7: (0, -0.10, -0.14), 1.6: CHAIR})
     p.pelvis = p.keys({0.1: 0, 1.0: 28, 1.55: 18, 2.2: -6}) * BEND
@@ -185,7 +93,7 @@ def _sit_down(p: _Puppet) -> None:
     p.right_hand, p.left_hand = p.arcs({0.2: HANG, 1.1: reach, 2.1: p.pick(LAP, LAP, (-0.2, -0.68, 0.40))})
 
 
-def _stand_up(p: _Puppet) -> None:
+def _stand_up(p: Puppet) -> None:
     p.clock(2.4)
     p.hip = p.keys({0.65: CHAIR, 1.05: CHAIR * (1, 0.72, 0.62), 1.7: (0, 0, 0)})
     p.pelvis = p.keys({0.1: -6, 0.8: 24, 1.0: 24, 1.75: 0}) * BEND
@@ -196,7 +104,7 @@ def _stand_up(p: _Puppet) -> None:
     p.right_hand, p.left_hand = p.arcs(hands)
 
 
-def _squat(p: _Puppet) -> None:
+def _squat(p: Puppet) -> None:
     n = p.times(2)
     end = p.clock(0.9 + 1.5 * n)
     down = p.pulses(0.45, 1.5, n) ** 0.85
@@ -207,7 +115,7 @@ def _squat(p: _Puppet) -> None:
     p.right_foot = p.left_foot = p.pick(0.10, 0.15, 0.08) * OUT
 
 
-def _bow(p: _Puppet) -> None:
+def _bow(p: Puppet) -> None:
     hold = p.pick(0.4, 0.8, 0.2)
     end = p.clock(2.2 + hold)
     bent = p.keys({0.2: 0, 1.0: 1, 1.0 + hold: 1, end - 0.2: 0}) * p.size
@@ -216,7 +124,7 @@ def _bow(p: _Puppet) -> None:
     p.right_hand = p.left_hand = HANG + bent * p.pick((-0.04, 0, -0.08), (-0.12, 0.08, 0.12), (-0.05, 0, -0.2))
 
 
-def _pick_up(p: _Puppet) -> None:
+def _pick_up(p: Puppet) -> None:
     p.clock(3.0)
     down = p.keys({0.15: 0, 1.2: 1, 1.5: 1, 2.5: 0})
     p.hip = down * (0.02, p.pick(-0.44, -0.32, -0.54), -0.18)
@@ -229,7 +137,7 @@ def _pick_up(p: _Puppet) -> None:
     p.right_foot, p.left_foot = 0.05 * OUT - 0.14 * AHEAD, 0.05 * OUT + 0.10 * AHEAD
 
 
-def _drink(p: _Puppet) -> None:
+def _drink(p: Puppet) -> None:
     sip = p.pick(0.9, 1.3, 0.7, 1.0)
     end = p.clock(2.6 + sip)
     low = p.pick((0.0, -0.52, 0.50), HANG, (0.0, -0.45, 0.42))
@@ -240,7 +148,7 @@ def _drink(p: _Puppet) -> None:
     p.spine = p.keys({0.5: 2, 1.5: -4, 1.2 + sip: -4, end - 0.5: 2}) * BEND
 
 
-def _phone(p: _Puppet) -> None:
+def _phone(p: Puppet) -> None:
     end = p.clock(p.pick(3.4, 3.8))
     ear, pocket, belly = (-0.08, 0.14, 0.22), (0.06, -0.72, 0.22), (-0.25, -0.3, 0.42)
     p.right_hand = p.arc({0.1: HANG, 0.5: pocket, 1.2: ear, 2.2: ear, end: p.pick(ear, ear, pocket)}, loose=0.012)
@@ -250,7 +158,7 @@ def _phone(p: _Puppet) -> None:
     p.hip, p.pelvis = p.sine(2.6) * (0.03, -0.004, 0.01), p.sine(2.6, 0.05) * (0, 5, 2)
 
 
-def _knock(p: _Puppet) -> None:
+def _knock(p: Puppet) -> None:
     n, beat = p.times(4), p.pick(0.30, 0.36, 0.26)
     end = p.clock(1.5 + n * beat)
     door = (-0.02, p.pick(0.22, 0.36, 0.08), 0.54)
@@ -260,7 +168,7 @@ def _knock(p: _Puppet) -> None:
     p.left_foot = 0.12 * AHEAD
 
 
-def _push(p: _Puppet) -> None:
+def _push(p: Puppet) -> None:
     n = p.times(p.pick(1, 2, 1))
     end = p.clock(1.1 + 1.2 * n)
     push, ready = p.pulses(0.5, 1.2, n) ** 0.8, (-0.12, -0.16, 0.30)
@@ -274,7 +182,7 @@ def _push(p: _Puppet) -> None:
     p.pelvis, p.spine, p.head = 9 * push * BEND, 6 * push * BEND, -8 * push * BEND
 
 
-def _box(p: _Puppet) -> None:
+def _box(p: Puppet) -> None:
     n, beat = p.times(3), p.pick(0.84, 1.0, 0.72)
     end = p.clock(0.7 + n * beat)
     ready, chin = p.pick(True, False, False, False), np.array((-0.13, 0.02, 0.40))
@@ -290,7 +198,7 @@ def _box(p: _Puppet) -> None:
     p.hip = -0.06 * guard * UP + (cross + 0.5 * jab) * (0, -0.015, 0.06) + 0.008 * p.sine(beat / 2) * UP
 
 
-def _throw(p: _Puppet) -> None:
+def _throw(p: Puppet) -> None:
     p.clock(2.3)
     back = {0.1: HANG, 0.45: (0.35, -0.75, -0.25), 0.8: (0.52, 0.38, -0.32), 0.95: (0.42, 0.62, -0.08)}
     through = {1.08: (0.12, 0.66, 0.62), 1.25: (-0.38, -0.30, 0.72), 1.5: (-0.5, -0.68, 0.30), 2.2: HANG}
@@ -306,12 +214,12 @@ def _throw(p: _Puppet) -> None:
     p.hip = p.keys({0.2: (0, 0, 0)} | stride)
 
 
-def _kick(p: _Puppet) -> None:
+def _kick(p: Puppet) -> None:
     p.clock(2.2)
 
     def swung(degrees: float, reach: float) -> np.ndarray:
         a = np.radians(degrees)
-        return (_STANDING - reach * np.cos(a)) * UP + reach * np.sin(a) * AHEAD
+        return (STANDING - reach * np.cos(a)) * UP + reach * np.sin(a) * AHEAD
 
     kick = {0.15: 0 * UP, 0.55: swung(-34, 0.84), 0.78: swung(24, 0.74), 0.98: swung(p.pick(78, 92, 62), 0.955)}
     p.right_foot = p.step(kick | {1.22: swung(48, 0.72), 1.6: swung(4, 0.95), 1.75: 0 * UP})
@@ -324,7 +232,7 @@ def _kick(p: _Puppet) -> None:
     p.left_hand, p.right_hand = p.arc(left), p.arc(right)
 
 
-def _golf(p: _Puppet) -> None:
+def _golf(p: Puppet) -> None:
     p.clock(2.9)
     ball, top, finish = (0, -0.84, 0.40), (0.56, 0.42, 0.26), (-0.50, 0.42, 0.24)
     back = {0: ball, 0.5: ball, 1.05: (0.40, -0.15, 0.62), 1.4: top, 1.5: (0.52, 0.36, 0.30)}
@@ -339,7 +247,7 @@ def _golf(p: _Puppet) -> None:
     p.right_foot, p.left_foot = p.step({1.7: (0.14, 0, 0), 2.25: (0.10, 0.13, 0.04)}), 0.14 * OUT
 
 
-def _walk(p: _Puppet) -> None:
+def _walk(p: Puppet) -> None:
     period, stride = p.pick(1.10, 1.20, 1.02, 1.12), 1.55 * p.size
     p.clock(period * p.pick(2.6, 2.3, 3.0))
     # How far above the floor and ahead of its last place, by phase from one heel strike to the next.
@@ -360,7 +268,7 @@ def _walk(p: _Puppet) -> None:
     p.right_hand = arm - swing * (-0.02, 0, 0.36) + 0.03 * np.abs(swing) * UP
 
 
-def _run(p: _Puppet) -> None:
+def _run(p: Puppet) -> None:
     period = p.pick(0.66, 0.74, 0.60, 0.70)
     p.clock(period * p.pick(4.2, 4.0, 5.0))
     lift = p.size * np.array(p.pick((0, 0.38, -0.14), (0, 0.42, 0.10), (0, 0.34, -0.24)))
@@ -373,7 +281,7 @@ def _run(p: _Puppet) -> None:
     p.right_elbow = p.left_elbow = (0.35, -0.1, -1.0)
 
 
-def _jumping_jacks(p: _Puppet) -> None:
+def _jumping_jacks(p: Puppet) -> None:
     n, beat = p.times(3), 0.96
     p.clock(n * beat)
     apart, flight = p.pulses(0, beat, n), p.sine(beat) ** 2
@@ -384,7 +292,7 @@ def _jumping_jacks(p: _Puppet) -> None:
     p.spine = 4 * (1 - flight) * BEND
 
 
-def _jump(p: _Puppet) -> None:
+def _jump(p: Puppet) -> None:
     p.clock(2.4)
     height = 0.40 * p.size
     airtime = np.sqrt(8 * height * p.body["leg"] / 9.81) * p.style.tempo  # gravity has a tempo of its own
@@ -403,7 +311,7 @@ def _jump(p: _Puppet) -> None:
     p.right_hand, p.left_hand = p.arcs(swing)
 
 
-def _lunge(p: _Puppet) -> None:
+def _lunge(p: Puppet) -> None:
     p.clock(2.9)
     there, over = 0.80 * AHEAD, 0.16 * UP + 0.40 * AHEAD
     p.right_foot = p.step({0.2: 0 * UP, 0.55: over, 0.95: there, 1.75: there, 2.1: over, 2.5: 0 * UP})
@@ -416,14 +324,14 @@ def _lunge(p: _Puppet) -> None:
     p.right_elbow = p.left_elbow = p.pick((1.0, 0.0, -0.5), None, None)
 
 
-def _push_up(p: _Puppet) -> None:
+def _push_up(p: Puppet) -> None:
     n = p.times(2)
     p.clock(0.5 + 1.35 * n)
     leg, tiptoe, wrist = p.body["leg"], 0.055 * p.body["height"], 0.045
-    line = _STANDING * leg + p.body["loin"] + p.body["thorax"]  # ankle to neck
+    line = STANDING * leg + p.body["loin"] + p.body["thorax"]  # ankle to neck
     high, low = 0.95 * p.body["arm"] + wrist - tiptoe - p.body["ankle"], p.pick(0.08, 0.14, 0.06, 0.10)
     a = np.arcsin((high - (high - low) * p.pulses(0.3, 1.35, n) ** 0.8) / line)  # of the line above the floor
-    p.hip = (_STANDING * (np.sin(a) - 1) + tiptoe / leg) * UP + _STANDING * np.cos(a) * AHEAD
+    p.hip = (STANDING * (np.sin(a) - 1) + tiptoe / leg) * UP + STANDING * np.cos(a) * AHEAD
     p.right_foot = p.left_foot = 0.02 * OUT + tiptoe / leg * UP
     p.pelvis, p.spine = (90 - np.degrees(a) - 2 * p.pulses(0.5, 1.35, n)) * BEND, 2 * BEND
     p.head = (10 * p.pulses(0.4, 1.35, n) - 26) * BEND
@@ -433,11 +341,11 @@ def _push_up(p: _Puppet) -> None:
     p.right_elbow = p.left_elbow = (0.75, 0.5, -0.8)
 
 
-def _sit_up(p: _Puppet) -> None:
+def _sit_up(p: Puppet) -> None:
     n = p.times(2)
     p.clock(0.5 + 1.7 * n)
     up, early = p.pulses(0.25, 1.7, n), p.pulses(0.12, 1.7, n)
-    p.hip = ((0.10 - p.body["ankle"]) / p.body["leg"] - _STANDING) * UP
+    p.hip = ((0.10 - p.body["ankle"]) / p.body["leg"] - STANDING) * UP
     p.pelvis, p.spine = (62 * p.size * up - 88) * BEND, (44 * early - 2) * BEND
     p.head = (14 * early + 4) * BEND
     p.right_foot = p.left_foot = 0.05 * OUT + 0.74 * AHEAD
@@ -447,7 +355,7 @@ def _sit_up(p: _Puppet) -> None:
     p.right_elbow = p.left_elbow = p.pick((1.0, 0.25, 0.4), (0.7, -1.0, 0.2), (0.8, -0.5, 0))
 
 
-_MOTIONS: dict[str, Callable[[_Puppet], None]] = {
+_MOTIONS: dict[str, Callable[[Puppet], None]] = {
     "wave with one hand": _wave,
     "clap": _clap,
     "raise both arms": _raise_arms,
@@ -477,81 +385,6 @@ ACTIONS: tuple[str, ...] = tuple(_MOTIONS)
 """The names of the motions, as one would type them as labels."""
 
 
-# ---- From a puppet to joints.
-
-
-def _rotation(angles: np.ndarray) -> Rotation:
-    """From (frames, 3) bend, turn, tilt in degrees."""
-    return Rotation.from_euler("YXZ", angles[:, [1, 0, 2]], degrees=True)
-
-
-def _limb(start: np.ndarray, end: np.ndarray, upper: float, lower: float, towards: np.ndarray) -> list[np.ndarray]:
-    """Middle and end joint of a limb from ``start`` to ``end``, or as near as it gets, that bends ``towards``."""
-    way = end - start
-    distance = np.linalg.norm(way, axis=1, keepdims=True)
-    way = way / distance
-    reach = np.clip(distance, abs(upper - lower) + 0.02, 0.9985 * (upper + lower))
-    along = (upper**2 - lower**2 + reach**2) / (2 * reach)
-    side = towards - (towards * way).sum(axis=1, keepdims=True) * way
-    side = side / np.linalg.norm(side, axis=1, keepdims=True)
-    return [start + along * way + np.sqrt(upper**2 - along**2) * side, start + reach * way]
-
-
-def _joints(p: _Puppet) -> dict[str, np.ndarray]:
-    """(frames, 3) per joint of unik17, in metres."""
-    n, body, leg = len(p.t), p.body, p.body["leg"]
-
-    def live(values: np.ndarray, sway: float, tremble: float = 0.0) -> np.ndarray:
-        smooth = gaussian_filter1d(np.broadcast_to(values, (n, 3)).astype(float), 1.2, axis=0, mode="nearest")
-        return smooth + sway * _drift(p.rng, n, 0.5) + tremble * _drift(p.rng, n, 0.08)
-
-    breath = 0.7 * np.sin(2 * np.pi * (np.arange(n)[:, None] / FPS / 3.6 + p.rng.uniform())) * BEND
-    pelvis_angles, spine_angles, head_angles = live(p.pelvis, 0.6), live(p.spine, 0.8, 0.15), live(p.head, 1.5, 0.3)
-    pelvis, loin, chest = (_rotation(pelvis_angles) * _rotation(k * (spine_angles + breath)) for k in (0, 0.5, 1))
-    upright = _rotation((pelvis_angles + spine_angles) * TURN)
-    axes = {"upright": upright, "chest": chest, "room": Rotation.identity()}[p.hands_in]
-
-    root = leg * live(p.hip, 0.004) + (body["ankle"] + _STANDING * leg) * UP
-    hips, ankles, slack = {}, {}, np.zeros(n)
-    for side, sign in _SIDES.items():
-        hips[side] = pelvis.apply((sign * body["hip"], 0, 0))
-        rest = np.array((1.05 * sign * body["hip"], body["ankle"], 0))
-        ankles[side] = rest + leg * live(getattr(p, f"{side}_foot"), 0) * (sign, 1, 1)
-        # Feet stay where they are: the hips come down until both legs reach.
-        x, y, z = (ankles[side] - root - hips[side]).T
-        slack = np.minimum(slack, y + np.sqrt(np.maximum((0.996 * leg) ** 2 - x**2 - z**2, 0)))
-    root[:, 1] += gaussian_filter1d(slack, 1.5, mode="nearest")
-
-    joints = {"mid_hip": root, "chest": root + loin.apply(body["loin"] * UP)}
-    neck = joints["chest"] + chest.apply(body["thorax"] * UP)
-    head = neck + (chest * _rotation(head_angles / 2)).apply(body["neck"] * (0.97 * UP + 0.24 * AHEAD))
-    nose = head + (chest * _rotation(head_angles)).apply(body["nose"] * (0.954 * AHEAD - 0.3 * UP))
-    joints |= {"neck": neck, "head": head, "nose": nose}
-    for side, sign in _SIDES.items():
-        hip = root + hips[side]
-        forward = pelvis.apply((0.1 * sign, 0.5, 1))  # and up: right for deep bends, lying and planks alike
-        knee, ankle = _limb(hip, ankles[side], body["thigh"], body["shank"], forward)
-        joints |= {f"{side}_hip": hip, f"{side}_knee": knee, f"{side}_ankle": ankle}
-
-        planted, mirror = p.hands_in == "room", (sign, 1, 1)
-        hand = live(getattr(p, f"{side}_hand"), *((0, 0) if planted else (0.008, 0.004)))
-        reach = axes.apply(body["arm"] * hand * mirror)
-        # The collar bone follows the arm, up to a shrug when the hand is overhead.
-        collar = chest.apply((sign * body["shoulder"], -0.015 * body["height"], 0))
-        aim = reach - neck - collar if planted else reach
-        aim = aim / np.linalg.norm(aim, axis=1, keepdims=True) + chest.apply(UP)
-        moved = collar + 0.16 * body["shoulder"] * aim
-        shoulder = neck + moved * (np.linalg.norm(collar, axis=1) / np.linalg.norm(moved, axis=1))[:, None]
-        towards = getattr(p, f"{side}_elbow")
-        if towards is None:
-            high = np.clip(0.5 + hand[:, 1:2] / np.linalg.norm(hand, axis=1, keepdims=True), 0, 1)
-            towards = (1 - high) * (0.35, -0.35, -0.9) + high * (0.8, -0.5, -0.15)
-        towards, wrist = axes.apply(np.multiply(towards, mirror)), reach if planted else shoulder + reach
-        elbow, wrist = _limb(shoulder, wrist, body["upper_arm"], body["forearm"], towards)
-        joints |= {f"{side}_shoulder": shoulder, f"{side}_elbow": elbow, f"{side}_wrist": wrist}
-    return joints
-
-
 def sample_track(action: str, *, body: int = 0, style: int = 0, seed: int = 0) -> Track:
     """One person doing ``action``; equal arguments give the same bits.
 
@@ -573,11 +406,12 @@ def sample_track(action: str, *, body: int = 0, style: int = 0, seed: int = 0) -
         if not 0 <= value < len(options):
             raise TmorError(f"sample motions have no {name} {value}; expected 0 to {len(options) - 1}")
     rng = np.random.default_rng(zlib.crc32(f"{action}/{body}/{style}/{seed}".encode()))
-    puppet = _Puppet(_BODIES[body], _STYLES[style], style, rng)
+    puppet = Puppet(_BODIES[body], _STYLES[style], style, rng)
     _MOTIONS[action](puppet)
-    joints = _joints(puppet)
+    joints = joints_of(puppet)
     heading, spot = Rotation.from_euler("Y", rng.uniform(-6, 6), degrees=True), rng.uniform(-0.15, 0.15, 3) * (1, 0, 1)
-    track = Track(np.stack([heading.apply(joints[j]) + spot for j in UNIK17.joints], axis=1), UNIK17, FPS, id=action)
+    turned = heading.apply(joints.reshape(-1, 3)).reshape(joints.shape)
+    track = Track(turned + spot, UNIK17, FPS, id=action)
     return track.mirrored() if puppet.style.left_handed else track
 
 
