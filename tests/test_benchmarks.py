@@ -545,6 +545,12 @@ def test_a_set_without_labels_is_not_for_classification(tmp_path, absent):
     fails(message, read_labelled, path, FLAG)
 
 
+def test_a_set_for_detection_alone_has_no_labels(tmp_path):
+    path = save(tmp_path, label=[-1] * 4)  # as prepare writes it
+    message = f"{path}: has no labels; classification needs array 'label' with 'class_names'"
+    fails(message, read_labelled, path, FLAG)
+
+
 def test_a_set_of_which_no_split_is_known_needs_one(tmp_path):
     path = save(tmp_path)
     message = f"{path}: how 'mine' is split is not known; name its training part with --part"
@@ -602,6 +608,12 @@ def test_validation_halves_the_training_part_of_each_class_and_never_touches_the
     assert sets_equal(held.folds, data.validation(0).folds)
     assert not sets_equal(held.folds, data.validation(1).folds)
     assert before.train.sum() == 16  # the set itself stays as it was
+
+
+def test_validation_needs_two_training_samples_of_a_class(tmp_path):
+    message = "set 'mine' has at most 1 training sample of each class; expected 2, to hold out one of them"
+    fails(message, labelled(tmp_path, (1, 1, 1)).validation, 0)
+    assert labelled(tmp_path, (1, 2, 1)).validation(0).folds[0].test.sum() == 1
 
 
 def test_validation_of_several_folds_is_that_of_the_first(tmp_path):
@@ -719,6 +731,10 @@ def test_detection_needs_a_rate_classes_and_both_sides_of_a_fold(tmp_path):
     path = save(tmp_path, segments=rows, is_train=np.zeros(4, dtype=bool))
     message = f"{path}: fold 'is_train' of protocol mine has 0 training and 4 test recordings; expected some of each"
     fails(message, read_untrimmed, path, FLAG)
+    for durations in (["long"] * 4, [1.0, 2.0, np.nan, 3.0], [1.0, 2.0, 0.0, 3.0], np.ones((4, 2))):
+        path = save(tmp_path, segments=rows, duration_s=np.array(durations))
+        what = f"duration_s has type {np.array(durations).dtype} or is not above 0"
+        fails(f"{path}: {what}; expected seconds, a number per recording", read_untrimmed, path, FLAG)
 
 
 # ---- long recordings from trimmed samples

@@ -47,6 +47,9 @@ class LabelledSet:
         """The training part alone, every other sample of each class (in seeded order) being held out as test part.
 
         Of several folds that of the first: the training parts of the others hold its test samples.
+
+        Raises:
+            TmorError: no class has two training samples.
         """
         fold = self.folds[0]
         rows = np.random.default_rng(seed).permutation(np.flatnonzero(fold.train))
@@ -54,6 +57,10 @@ class LabelledSet:
         rank = np.concatenate([np.arange(n) for n in np.bincount(self.labels[by_class]) if n])
         train, test = np.zeros_like(fold.train), np.zeros_like(fold.test)
         train[by_class[rank % 2 == 0]], test[by_class[rank % 2 == 1]] = True, True
+        if not test.any():
+            raise TmorError(
+                f"set '{self.name}' has at most 1 training sample of each class; expected 2, to hold out one of them"
+            )
         return replace(self, folds=(Fold(fold.name, train, test),))
 
 
@@ -71,7 +78,7 @@ def read_labelled(path: str | Path, protocol: Protocol | None = None, *, part: s
         TmorError: it has no labels or lacks a class of the protocol, or a fold has no samples on one side.
     """
     packed = read_packed(path)
-    if packed.labels is None or not packed.class_names:
+    if packed.labels is None or not packed.class_names or (packed.labels < 0).all():
         raise TmorError(f"{path}: has no labels; classification needs array 'label' with 'class_names'")
     protocol = protocol_of(packed, path, protocol, part)
     folds = protocol.folds(packed)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.benchmarks.protocol import Fold, Protocol, Published, folds_of, protocol_of
-from tmor.errors import TmorError
+from tmor.errors import FormatError, TmorError
 from tmor.skeleton.canonical import is_seen
 from tmor.skeleton.formats import PackedSet, read_packed
 from tmor.skeleton.layouts import UNIK17
@@ -76,7 +76,7 @@ def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: 
         part: the training part of a set of one's own; the rest is the test part.
 
     Raises:
-        FormatError: the file is not a packed set.
+        FormatError: the file is not a packed set, or its column ``duration_s`` holds no durations.
         LayoutError: its joints can't become the 17 that models see.
         TmorError: nothing in it says what happens when, its rate is unknown, or a fold has nothing on one side.
     """
@@ -86,6 +86,11 @@ def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: 
     protocol = protocol_of(packed, path, protocol, part)
     folds = protocol.folds(packed)
     used = np.any([fold.train | fold.test for fold in folds], axis=0)
+    durations = packed.columns.get("duration_s")
+    if durations is not None and not (durations.ndim == 1 and durations.dtype.kind in "fiu" and (durations > 0).all()):
+        raise FormatError(
+            f"{path}: duration_s has type {durations.dtype} or is not above 0; expected seconds, a number per recording"
+        )
     kept, recordings, skipped = [], [], {}
     for i in np.flatnonzero(used).tolist():
         # The recording's clock may begin at any time.
@@ -96,7 +101,7 @@ def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: 
         if reason:
             skipped[reason] = skipped.get(reason, 0) + 1
             continue
-        duration_s = float(packed.columns["duration_s"][i]) if "duration_s" in packed.columns else None
+        duration_s = None if durations is None else float(durations[i])
         happens = segments_of(packed, i), _tags(packed, i)
         recordings.append(Recording(packed.ids[i], seen[0], *happens, duration_s, tuple(seen[1:])))
         kept.append(i)
