@@ -13,6 +13,7 @@ from tmor.downstream.benchmarks import jhmdb, ntu_rgbd, penn_action, toyota_smar
 from tmor.downstream.benchmarks.packed_sets import NW_UCLA
 from tmor.downstream.benchmarks.prepare import prepare
 from tmor.downstream.benchmarks.protocol import Benchmark, Sample, Skipped
+from tmor.downstream.tables import result_rows
 from tmor.errors import FormatError, TmorError
 from tmor.skeleton.formats import PackedSet, read_packed, write_packed
 from tmor.skeleton.formats.matlab import read_mat
@@ -430,6 +431,14 @@ def test_the_unseen_classes_of_synse():
         *("reading", "writing", "put on a hat/cap", "jump up"),
         "touch other person's pocket",
     )
+
+
+def test_published_zero_shot_figures_are_of_the_held_out_classes():
+    zero = {"top1": 1.0, "chance": 1.0, "shared": {}, "top1_unseen": None, "held_out": 55.0}
+    zero |= {"generalised": {"seen": 1.0, "unseen": 1.0, "harmonic_mean": 1.0}}
+    ours = [row[1] for row in result_rows([{"benchmark": "ntu60", "zero-shot": zero}]) if row[2] == "55.0"]
+    published = {p.measure for name in ("synse-55/5", "synse-48/12") for p in ntu_rgbd.NTU_60.protocol(name).published}
+    assert list(published) == ours
 
 
 def test_one_shot_learns_from_one_exemplar_per_novel_class():

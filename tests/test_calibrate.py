@@ -86,6 +86,13 @@ def test_measures_by_hand():
     assert found["calibration_error"] == pytest.approx(100 / 3, abs=0.1)
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_no_trial_tells_anything_of_is_nan():
+    found = measure(Matching(0.0, 0.01, 0.0, 0.01), "text", [Trial(np.array([[1.0, -1.0]]), np.array([0]))])
+    assert found["right"] == 100
+    assert all(np.isnan(found[name]) for name in ("known_lost", "none_found", "auroc"))
+
+
 @pytest.fixture(scope="module")
 def labelled() -> LabelledSet:
     actions = [a for _ in range(6) for a in range(6)]

@@ -13,6 +13,7 @@ import torch
 
 import tmor.model.model
 from tmor.downstream import detect
+from tmor.downstream.benchmarks import charades
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.benchmarks.protocol import Fold, Published
 from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet, joined
@@ -416,6 +417,17 @@ def test_who_knows_all_segments_has_all_points(monkeypatch):
     assert again["score"] == 1
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_where_nothing_happens_and_nothing_is_found_there_is_nothing_to_measure(monkeypatch):
+    monkeypatch.setattr(detect._Run, "_scorer", oracle)
+    source = by_hand()
+    source = replace(
+        source, recordings=(*source.recordings[:2], *(replace(r, segments=()) for r in source.recordings[2:]))
+    )
+    found = evaluate_detection(Model(TINY), source, heads=("scratch",)).result["detect"]["scratch"]
+    assert all(np.isnan(found[name]["mean"]) for name in ("frame_map", "event_map", "edit", "F1@50"))
+
+
 def test_charades_has_its_own_measure(monkeypatch):
     monkeypatch.setattr(detect._Run, "_scorer", oracle)
     source = replace(by_hand(), metric="localisation", published=(Published("others", "localisation", 17.2),))
@@ -427,6 +439,7 @@ def test_charades_has_its_own_measure(monkeypatch):
         ("toy, halves", "scratch: Charades localisation mAP", "100.0", ""),
         ("toy, halves", "Charades localisation mAP", "17.2", "published: others"),
     ]
+    assert {p.measure for p in charades.BENCHMARK.protocols[0].published} == {"localisation"}
 
 
 def test_means_of_detection_are_over_folds_and_seeds(monkeypatch):

@@ -540,6 +540,16 @@ def test_what_has_no_chance_in_it_does_not_repeat_over_seeds(data, monkeypatch):
     assert set(found.answers) == {"raw", "linear"}
 
 
+def test_adapted_says_how_many_samples_it_saw(data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Model, "adapt_to", lambda self, rows: seen.append(len(rows)) or self)
+    monkeypatch.setattr(Model, "project", lambda self, rows: rows[:, :4])
+    monkeypatch.setattr(Model, "project_labels", lambda self, names, descriptions: np.eye(3, 4, dtype=np.float32))
+    for asked, found in ((4, 4), (100, int(data.folds[0].train.sum()))):
+        result = evaluate(Model(TINY), data, modes=("adapted",), recipe=Recipe(unlabelled=asked)).result
+        assert (result["adapted"]["unlabelled"], seen.pop()) == (found, found)
+
+
 def test_modes_and_streams_that_are_none(data):
     with pytest.raises(
         TmorError, match=r"^mode is 'guess'; expected one of zero-shot, few-shot, linear, adapted, finetune, "
@@ -630,6 +640,12 @@ def test_table_rows_of_zero_shot():
         ("toy", title, "30.0", "chance 12.5; shared: sit, hop (jump)"),
         ("toy", "zero-shot top-1 of the held-out classes", "55.0", ""),
         ("toy", "generalised zero-shot, harmonic mean", "30.0", "seen 60.0, unseen 20.0"),
+    ]
+    # Of a part of the data set: no class that is held out has test samples.
+    zero |= {"held_out": None, "generalised": {"seen": 60.0, "unseen": float("nan"), "harmonic_mean": None}}
+    assert result_rows([{**ABOUT, "protocol": None, "zero-shot": zero}])[2:] == [
+        ("toy", "zero-shot top-1 of the held-out classes", "-", ""),
+        ("toy", "generalised zero-shot, harmonic mean", "-", "seen 60.0, unseen -"),
     ]
     none = {"top1": 40.0, "chance": 10.0, "shared": {}, "top1_unseen": None, "chance_unseen": None}
     assert result_rows([{**ABOUT, "zero-shot": none}])[1][1:] == (title, "-", "every class was trained on")

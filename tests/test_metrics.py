@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import average_precision_score, confusion_matrix
 
+from tmor.downstream.metrics.averages import over_seeds
 from tmor.downstream.metrics.classification import confusion, harmonic_mean
 from tmor.downstream.metrics.events import edit_score, event_map, label_runs, segmental_f1, tag_f_score
 from tmor.downstream.metrics.frames import (
@@ -36,6 +37,13 @@ def same(found, expected) -> None:
 def mean_of_numbers(values) -> float:
     values = [v for v in values if not np.isnan(v)]
     return sum(values) / len(values) if values else NAN
+
+
+@pytest.mark.filterwarnings("error")
+def test_means_over_seeds_leave_out_what_there_was_nothing_to_measure_in():
+    assert over_seeds([[10.0, NAN], [20.0, 40.0], [NAN, NAN]]) == {"mean": 20, "std": pytest.approx(20 / 2**0.5)}
+    assert over_seeds([[NAN, NAN], [5.0, NAN]]) == {"mean": 5, "std": None}
+    same(over_seeds([[NAN]])["mean"], NAN)
 
 
 # ---- classification

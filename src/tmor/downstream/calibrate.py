@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.classify import sample_features
+from tmor.downstream.metrics.averages import mean_of_numbers
 from tmor.errors import TmorError
 from tmor.model.answers import Examples, Matching
 from tmor.model.model import Model
@@ -123,7 +124,8 @@ def fit(model: Model, sets: Sequence[LabelledSet], *, seed: int = 0) -> tuple[Ma
 
 
 def measure(matching: Matching, kind: Kind, asked: Sequence[Trial]) -> dict[str, float]:
-    """The measures of :func:`fit`, in percent; trials that lack samples of either sort tell nothing of that sort."""
+    """The measures of :func:`fit`, in percent; trials that lack samples of either sort tell nothing of that sort, and
+    NaN is what none tells anything of."""
     lost, found, auroc = [], [], []
     sure, right, weights = [], [], []
     for trial in asked:
@@ -142,9 +144,9 @@ def measure(matching: Matching, kind: Kind, asked: Sequence[Trial]) -> dict[str,
     error = np.abs(np.bincount(bins, w * (p - hit), minlength=_BINS)).sum()
     measures = {
         "right": (w * hit).sum() / w.sum(),
-        "known_lost": np.mean(lost),
-        "none_found": np.mean(found),
-        "auroc": np.mean(auroc),
+        "known_lost": mean_of_numbers(lost),
+        "none_found": mean_of_numbers(found),
+        "auroc": mean_of_numbers(auroc),
         "calibration_error": error / w.sum(),
     }
     return {name: 100 * float(value) for name, value in measures.items()}

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet
 from tmor.downstream.classify import VARIED, check_share, from_scratch
-from tmor.downstream.metrics.averages import over_seeds
+from tmor.downstream.metrics.averages import mean_of_numbers, over_seeds
 from tmor.downstream.metrics.events import edit_score, event_map, segmental_f1, tag_f_score
 from tmor.downstream.metrics.frames import (
     charades_localisation,
@@ -562,7 +562,7 @@ def _segment_measures(data: UntrimmedSet, test: np.ndarray, scores: Sequence[Fra
         "event_map_authors": events["authors_action"],
         "event_map_videos": events["video"],
         "event_map_videos_authors": events["authors_video"],
-        "edit": float(np.nanmean([edit_score(truth, said, background=(k,)) for truth, said in runs])),
+        "edit": mean_of_numbers([edit_score(truth, said, background=(k,)) for truth, said in runs]),
         **segmental_f1(true_runs, said_runs, background=(k,)),
     }
     if data.metric == "localisation":

@@ -192,7 +192,8 @@ class _Run:
         learns = mode in ("finetune", "scratch")
         about: dict[str, Any] = {"share": recipe.share} if learns or mode == "linear" else {}
         about |= {"epochs": recipe.epochs, "precision": recipe.compute.precision} if learns else {}
-        about |= {"unlabelled": recipe.unlabelled} if mode == "adapted" else {}
+        if mode == "adapted":
+            about["unlabelled"] = min(recipe.unlabelled, *(int(fold.train.sum()) for fold in data.folds))
         return {**_summary(rows), **about}, (truth, first)
 
     def _answers(self, mode: Mode, fold: Fold, seed: int) -> dict[str, np.ndarray]:

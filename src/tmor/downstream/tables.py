@@ -31,7 +31,7 @@ _TITLES = {
 }
 
 
-def as_json(results: Sequence[dict[str, Any]]) -> str:
+def as_json(results: Any) -> str:
     """Results as strict JSON: a figure that does not exist (NaN) is null."""
 
     def plain(value: Any) -> Any:
@@ -57,18 +57,18 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     if "zero-shot" in result:
         zero = result["zero-shot"]
         shared = ", ".join(f"{a} ({b})" if a != b else a for a, b in zero["shared"].items()) or "none"
-        rows.append((name, "zero-shot top-1", f"{zero['top1']:.1f}", f"chance {zero['chance']:.1f}"))
+        rows.append((name, "zero-shot top-1", _figure(zero["top1"]), f"chance {zero['chance']:.1f}"))
         title = "zero-shot top-1, names shared with training left out"
         if zero["top1_unseen"] is None:
             rows.append((name, title, "-", "every class was trained on"))
         else:
             note = f"chance {zero['chance_unseen']:.1f}; shared: {shared}"
-            rows.append((name, title, f"{zero['top1_unseen']:.1f}", note))
+            rows.append((name, title, _figure(zero["top1_unseen"]), note))
         if "generalised" in zero:
             both = zero["generalised"]
-            rows.append((name, "zero-shot top-1 of the held-out classes", f"{zero['held_out']:.1f}", ""))
-            note = f"seen {both['seen']:.1f}, unseen {both['unseen']:.1f}"
-            rows.append((name, "generalised zero-shot, harmonic mean", f"{both['harmonic_mean']:.1f}", note))
+            rows.append((name, "zero-shot top-1 of the held-out classes", _figure(zero["held_out"]), ""))
+            note = f"seen {_figure(both['seen'])}, unseen {_figure(both['unseen'])}"
+            rows.append((name, "generalised zero-shot, harmonic mean", _figure(both["harmonic_mean"]), note))
     for shot, measure in result.get("few-shot", {}).items():
         rows.append((name, f"{shot}-shot top-1", _value(measure), "20 episodes per seed"))
     for mode in ("adapted", "raw", "linear", "finetune", "scratch"):

@@ -132,7 +132,7 @@ def _video(row: Mapping[str, str], *, is_train: bool) -> tuple[Sample, list[Skip
     return annotated(id, segments, duration_s=length, classes=len(CLASSES), columns=columns)
 
 
-_PUBLISHED = (Published("I3D", "localisation mAP", 17.2), Published("Super-events", "localisation mAP", 19.4))
+_PUBLISHED = (Published("I3D", "localisation", 17.2), Published("Super-events", "localisation", 19.4))
 
 BENCHMARK = Benchmark(
     name="charades",

@@ -15,7 +15,8 @@ def mean_of_numbers(values: Sequence[float] | np.ndarray) -> float:
 
 
 def over_seeds(rows: Sequence[Sequence[float]]) -> dict[str, float | None]:
-    """A figure by seed and fold -> ``mean`` over both, and ``std`` of the seeds' means, None for one seed; NaN folds
-    are left out."""
-    means = [float(np.nanmean(folds)) for folds in rows]
-    return {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1)) if len(means) > 1 else None}
+    """A figure by seed and fold -> ``mean`` over both, and ``std`` of the seeds' means, None for one seed; folds and
+    seeds that are NaN are left out."""
+    means = [mean_of_numbers(folds) for folds in rows]
+    known = [mean for mean in means if not np.isnan(mean)]
+    return {"mean": mean_of_numbers(means), "std": float(np.std(known, ddof=1)) if len(known) > 1 else None}
