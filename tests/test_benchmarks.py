@@ -269,6 +269,9 @@ def test_a_file_cannot_be_the_folder(root, tmp_path):
     (tmp_path / "out").write_text("mine")
     message = f"{tmp_path / 'out'}: is a file; expected a folder, which need not exist"
     fails(message, prepare, made_up([sample()]), root, tmp_path / "out")
+    unread = made_up([], read=lambda root: pytest.fail("the work was begun"))
+    message = f"{tmp_path / 'out' / 'new' / 'made_up.npz'}: {tmp_path / 'out'} is a file"
+    fails(message, prepare, unread, root, tmp_path / "out" / "new")
 
 
 @pytest.mark.parametrize(

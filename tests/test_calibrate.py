@@ -13,6 +13,7 @@ from tmor.downstream.calibrate import Trial, measure
 from tmor.errors import TmorError
 from tmor.model.answers import NONE, Matching, check_labels
 from tmor.model.checkpoint import load_model
+from tmor.skeleton.formats import write_packed
 from tmor.skeleton.sample import ACTIONS, sample_track
 
 MATCHING = Matching(0.2, 0.1, 0.6, 0.05)
@@ -118,6 +119,15 @@ def test_two_classes_are_too_few(labelled):
     two = replace(labelled, class_names=labelled.class_names[:2], labels=labelled.labels % 2)
     with pytest.raises(TmorError, match=r"^set 'toy' has 2 classes; calibration needs at least 3$"):
         calibrate.fit(model, [two])
+
+
+def test_calibration_speaks_to_programs_of_what_it_could_not_measure(run, labelled, tmp_path):
+    tracks = [track for (track,) in labelled.samples[:12]]
+    names = [labelled.class_names[k] for k in labelled.labels[:12]]
+    write_packed(tmp_path / "toy.npz", tracks, labels=names, columns={"is_train": np.arange(12) < 11})
+    code, out, err = run("calibrate", tmp_path / "toy.npz", "--part", "is_train", "--json")
+    assert code == 0, err
+    assert json.loads(out, parse_constant=pytest.fail)["measured"]["toy, text"]["auroc"] is None
 
 
 def test_matching_survives_saving(tmp_path, labelled):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -405,6 +406,42 @@ def test_detection_in_joined_samples(run, packed, tiny, tmp_path):
     assert (code, "segments.json: exists already; choose another name" in err) == (2, True)
 
 
+def retrieved(run, file, *options) -> dict:
+    code, out, err = run("evaluate", file, "--mode", "retrieve", "--json", *options)
+    assert code == 0, err
+    (result,) = json.loads(out)
+    return result
+
+
+def test_retrieval_is_measured_on_what_is_not_the_training_part(run, tmp_path):
+    path = tmp_path / "told.npz"
+    tracks = [replace(sample_track("squat", seed=i), id=str(i)) for i in range(5)]
+    write_packed(path, tracks, columns={"is_train": np.arange(5) < 3, "subject": np.arange(5)})
+    rows = [{"seq_id": str(i), "start_s": None, "end_s": None, "text": f"movement {i}"} for i in range(5)]
+    (tmp_path / "captions.json").write_text(json.dumps(rows))
+    found = retrieved(run, path)
+    assert (found["part"], found["retrieve"]["clips"]) == ("all", 5)
+    for part, rest, clips in (
+        ("is_train", "not is_train", 2),
+        ("not is_train", "is_train", 3),
+        ("subject == 1", "subject != 1", 4),
+        ("subject != 1", "subject == 1", 1),
+    ):
+        found = retrieved(run, path, "--part", part)
+        assert (found["part"], found["retrieve"]["clips"]) == (rest, clips)
+
+
+def test_retrieval_of_humanml3d_counts_the_first_caption_of_each_test_motion(run, tmp_path):
+    path = tmp_path / "humanml3d.npz"
+    tracks = [replace(sample_track("squat", seed=i), id=f"{i:06}") for i in range(3)]
+    write_packed(path, tracks, columns={"is_test": [True, True, False]})
+    spans = ((None, None, "first"), (0.5, 1.5, "second"), (None, None, "third"))
+    rows = [{"seq_id": t.id, "start_s": a, "end_s": b, "text": f"{x} {t.id}"} for t in tracks for a, b, x in spans]
+    (tmp_path / "captions.json").write_text(json.dumps(rows))
+    found = retrieved(run, path)
+    assert (found["part"], found["retrieve"]["clips"], len(found["published"])) == ("is_test", 2, 8)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -457,6 +494,37 @@ EVALUATE = ("evaluate", "mine.npz", "--part", "is_train")
         (
             (*EVALUATE, "--mode", "detect", "--validation"),
             "--validation is for modes of classification; detect and retrieve would read the test part",
+        ),
+        (
+            (*EVALUATE, "--mode", "detect", "--mode", "guess"),
+            "mode is 'guess'; expected one of zero-shot, few-shot, linear, adapted, finetune, scratch, raw, detect, "
+            "retrieve",
+        ),
+        *(
+            ((*EVALUATE, "--mode", "raw", *option), f"{option[0]} is for --mode {needed}; the modes are raw")
+            for *option, needed in (
+                ("--segments", "x", "detect"),
+                ("--submission", "x", "detect"),
+                ("--join", "detect"),
+                ("--captions", "x", "retrieve"),
+            )
+        ),
+        (
+            (*EVALUATE, "--mode", "detect", "--join", "--views", "x"),
+            "--views is for --mode zero-shot or few-shot or linear or adapted or finetune or scratch or raw; the modes "
+            "are detect",
+        ),
+        (
+            (*EVALUATE, "--mode", "detect", "--join", "--submission", "x"),
+            "mine.npz: --submission is for Charades by its official protocol; this is 'mine joined' by is_train",
+        ),
+        (
+            ("evaluate", "mine.npz", "./mine.npz", "--part", "is_train", "--views", "x"),
+            "mine.npz: a set named 'mine' is given before it; expected names that differ",
+        ),
+        (
+            ("calibrate", "mine.npz", "./mine.npz", "--part", "is_train", "-o", "x.safetensors"),
+            "mine.npz: a set named 'mine' is given before it; expected names that differ",
         ),
         (
             (*EVALUATE, "--mode", "retrieve"),

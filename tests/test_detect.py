@@ -508,10 +508,11 @@ def test_a_second_person_counts_by_how_much_is_seen_of_them() -> None:
 
 def test_a_charades_submission_has_25_lines_per_video() -> None:
     scores = {"A1": FrameScores(np.array([0.0, 10.0]), np.array([[0.0, 1.0], [1.0, 0.0]]))}
-    lines = Detection({}, ("a", "b"), scores, {"A1": 10.0}).submission().splitlines()
+    names = charades.CLASSES[3], charades.CLASSES[156]  # the others are shown by no recording
+    lines = Detection({}, names, scores, {"A1": 10.0}).submission().splitlines()
     assert len(lines) == 25
-    assert lines[0] == "A1 1 0 1"
-    assert lines[5] == "A1 6 0.2 0.8"  # at 5 / 25 of ten seconds
+    assert lines[0] == f"A1 1 {'0 ' * 156}1"
+    assert lines[5] == f"A1 6 0 0 0 0.2 {'0 ' * 152}0.8"  # at 5 / 25 of ten seconds
 
 
 def test_an_answer_stands_against_the_best_of_the_others():

@@ -28,7 +28,7 @@ from tmor.downstream.evaluate import Recipe, evaluate
 from tmor.downstream.fewshot import few_shot
 from tmor.downstream.metrics.classification import accuracy, mean_class_accuracy
 from tmor.downstream.metrics.retrieval import retrieval
-from tmor.downstream.retrieve import retrieve
+from tmor.downstream.retrieve import first_of_each, retrieve
 from tmor.downstream.tables import markdown_tables, result_rows
 from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import FormatError, TmorError
@@ -595,6 +595,12 @@ def test_retrieval_counts_the_first_caption_of_each_clip_and_leaves_clips_withou
     assert everything["motion_to_text"]["R@2"] == 100
     with pytest.raises(TmorError, match=r"^toy: none of 1 clips has a caption$"):
         retrieve(model, triplets[3:4], name="toy")  # pyright: ignore
+
+
+def test_the_first_caption_of_a_sequence_is_that_of_its_first_clip():
+    track = sample_track("squat")
+    own = [Triplet(f"toy/{id}@{n}", "toy", replace(track, id=id), (f"{id} {n}",)) for n, id in enumerate("abab")]
+    assert [t.texts for t in first_of_each(own)] == [("a 0",), ("b 1",)]
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -206,7 +207,7 @@ def evaluate(
     from tmor.downstream.benchmarks import labelled_set, untrimmed_set
     from tmor.downstream.benchmarks.untrimmed import joined
     from tmor.downstream.detect import evaluate_detection
-    from tmor.downstream.evaluate import Recipe
+    from tmor.downstream.evaluate import MODES, Recipe
     from tmor.downstream.evaluate import evaluate as run
     from tmor.downstream.tables import as_json as to_json
     from tmor.downstream.tables import result_rows
@@ -220,6 +221,20 @@ def evaluate(
     for path in outcomes:
         check_new_file(path, makes_folder=True)
     check_distinct(outcomes)
+    for name in mode:
+        if name not in (*MODES, "detect", "retrieve"):
+            raise TmorError(f"mode is '{name}'; expected one of {', '.join((*MODES, 'detect', 'retrieve'))}")
+    for option, given, needed in (
+        ("--segments", segments, ("detect",)),
+        ("--submission", submission, ("detect",)),
+        ("--join", join, ("detect",)),
+        ("--captions", captions, ("retrieve",)),
+        ("--views", views, MODES),
+    ):
+        if given and not set(needed) & set(mode):
+            raise TmorError(f"{option} is for --mode {' or '.join(needed)}; the modes are {', '.join(mode)}")
+    if views is not None:
+        _check_names(data)
     recipe = Recipe(
         seeds=tuple(range(seeds)),
         validation=validation,
@@ -244,6 +259,9 @@ def evaluate(
                 results.append(_retrieval(loaded, path, captions, part))
             if "detect" in mode:
                 source = joined(labelled_set(path, protocol, part)) if join else untrimmed_set(path, protocol, part)
+                if submission is not None and source.metric != "localisation":
+                    what = f"'{source.name}' by {source.protocol}"
+                    raise TmorError(f"{path}: --submission is for Charades by its official protocol; this is {what}")
                 detected = evaluate_detection(
                     loaded,
                     source,
@@ -281,9 +299,19 @@ def evaluate(
         out.print(table)
 
 
+def _check_names(data: Sequence[Path]) -> None:
+    """Check that no set goes by the name of another, under which its outcome is told."""
+    from tmor.downstream.benchmarks import packed_file
+
+    names = [packed_file(path).stem for path in data]
+    for n, name in enumerate(names):
+        if name in names[:n]:
+            raise TmorError(f"{data[n]}: a set named '{name}' is given before it; expected names that differ")
+
+
 def _retrieval(model: Model, path: Path, captions: Path | None, part: str | None) -> dict[str, Any]:
     from tmor.downstream.benchmarks import benchmark_of, packed_file
-    from tmor.downstream.retrieve import retrieve
+    from tmor.downstream.retrieve import first_of_each, retrieve
     from tmor.posecap.triplets import read_triplets
 
     file = packed_file(path)
@@ -291,11 +319,20 @@ def _retrieval(model: Model, path: Path, captions: Path | None, part: str | None
     if captions is None and not beside.exists():
         raise TmorError(f"mode retrieve needs captions: there is no {beside}; name a file with --captions")
     benchmark = benchmark_of(file)
-    if part is None and benchmark is not None and benchmark.task == "retrieve":
-        part = "is_test"
-    triplets = read_triplets(file, captions=captions or beside, part=part)
-    published = benchmark.protocols[0].published if benchmark is not None and benchmark.task == "retrieve" else ()
-    return retrieve(model, triplets, name=file.stem, part=part, published=published)
+    if benchmark is None or benchmark.task != "retrieve":
+        rest = None if part is None else _rest(part)
+        return retrieve(model, read_triplets(file, captions=captions or beside, part=rest), name=file.stem, part=rest)
+    rest = "is_test" if part is None else _rest(part)
+    triplets = first_of_each(read_triplets(file, captions=captions or beside, part=rest))
+    return retrieve(model, triplets, name=file.stem, part=rest, published=benchmark.protocols[0].published)
+
+
+def _rest(part: str) -> str:
+    """The part of a set that is not the training part."""
+    if part.startswith("not "):
+        return part.removeprefix("not ")
+    name, sign, number = part.partition(" != " if " != " in part else " == ")
+    return f"{name}{' == ' if sign == ' != ' else ' != '}{number}" if sign else f"not {part}"
 
 
 @app.command(rich_help_panel="Learn")
@@ -313,11 +350,13 @@ def calibrate(
 
     from tmor.downstream.benchmarks import labelled_set
     from tmor.downstream.calibrate import fit
+    from tmor.downstream.tables import as_json as to_json
     from tmor.model.checkpoint import load_model, save_model
     from tmor.skeleton.formats.files import check_new_file
 
     if output is not None:
         check_new_file(output, [".safetensors"], makes_folder=True)
+    _check_names(data)
     loaded = load_model(model)
     with progress_bar("calibrating"):
         matching, measured = fit(loaded, [labelled_set(path, protocol, part) for path in data], seed=seed)
@@ -326,7 +365,7 @@ def calibrate(
         save_model(loaded, output)
         tell_written(output)
     if as_json:
-        print(json.dumps({"matching": asdict(matching), "measured": measured}))
+        print(to_json({"matching": asdict(matching), "measured": measured}))
         return
     out.print(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in asdict(matching).items()))
     table = Table("set, labels by", "right", "known lost", "none found", "AUROC", "calibration error")

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tmor.downstream.benchmarks import charades
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.benchmarks.untrimmed import Recording, UntrimmedSet
 from tmor.downstream.classify import VARIED, check_share, from_scratch
 from tmor.downstream.metrics.averages import mean_of_numbers, over_seeds
 from tmor.downstream.metrics.events import edit_score, event_map, segmental_f1, tag_f_score
 from tmor.downstream.metrics.frames import (
+    CHARADES_POINTS,
     charades_localisation,
     charades_points,
     charades_submission,
@@ -167,8 +169,12 @@ class Detection:
         }
 
     def submission(self) -> str:
-        """The official submission file of Charades' localisation: lines ``id frame s0 ... s156``."""
-        points = np.stack([own.at(charades_points(self.durations_s[id])) for id, own in self.scores.items()])
+        """The official submission file of Charades' localisation: lines ``id frame s0 ... s156``, 0 for a class that no
+        recording shows."""
+        points = np.zeros((len(self.scores), CHARADES_POINTS, len(charades.CLASSES)))
+        columns = [charades.CLASSES.index(name) for name in self.class_names]
+        for n, (id, own) in enumerate(self.scores.items()):
+            points[n][:, columns] = own.at(charades_points(self.durations_s[id]))
         return "".join(f"{line}\n" for line in charades_submission(list(self.scores), points))
 
 

@@ -17,6 +17,15 @@ from tmor.skeleton.canonical import is_seen
 from tmor.teachers.cache import embed_texts
 
 
+def first_of_each(triplets: Sequence[Triplet]) -> list[Triplet]:
+    """The clip of each sequence's first caption, which alone counts in HumanML3D's protocols: of a motion whose other
+    captions hold in other stretches of it there are several clips."""
+    first: dict[str | None, Triplet] = {}
+    for triplet in triplets:
+        first.setdefault(triplet.track.id, triplet)
+    return list(first.values())
+
+
 def retrieve(
     model: Model,
     triplets: Sequence[Triplet],

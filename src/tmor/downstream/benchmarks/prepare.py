@@ -15,7 +15,7 @@ import numpy as np
 from tmor.downstream.benchmarks.protocol import Benchmark, Sample, Skipped
 from tmor.errors import TmorError
 from tmor.model.checkpoint import write_whole
-from tmor.skeleton.formats.files import write_arrays
+from tmor.skeleton.formats.files import check_new_file, write_arrays
 from tmor.skeleton.formats.packed import unpack
 from tmor.skeleton.layouts import LAYOUTS
 
@@ -59,8 +59,8 @@ def prepare(
         out: a folder; files in it are not overwritten.
 
     Raises:
-        TmorError: the root lacks what the benchmark needs, no sample can be read, two have one id, or ``out`` is a file
-            or holds such files already.
+        TmorError: the root lacks what the benchmark needs, no sample can be read, two have one id, or ``out`` is a
+            file, can't be written or holds such files already.
     """
     root, out, raw = Path(root), Path(out), benchmark.raw
     if raw is None:
@@ -81,6 +81,7 @@ def prepare(
     for file in (path, out / "prepared.json", out / "captions.json"):
         if file.exists():
             raise TmorError(f"{file}: exists already; choose another folder")
+    check_new_file(path, makes_folder=True)
     samples: list[Sample] = []
     skipped: list[Skipped] = []
     for found in raw.read(root):
