@@ -311,7 +311,7 @@ def test_every_head_is_measured_in_full(kind, data, tagged):
     model = Model(TINY)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing, where nothing was found
+        warnings.simplefilter("error", RuntimeWarning)  # means of nothing, where nothing was found
         detection = evaluate_detection(model, source, heads=HEADS, seeds=(0, 1), epochs=1)
     found = detection.result
     assert list(found["detect"]) == list(HEADS)

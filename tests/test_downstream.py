@@ -647,6 +647,8 @@ def test_table_rows_of_zero_shot():
         ("toy", "zero-shot top-1 of the held-out classes", "55.0", ""),
         ("toy", "generalised zero-shot, harmonic mean", "30.0", "seen 60.0, unseen 20.0"),
     ]
+    rows = result_rows([{**ABOUT, "metric": "mean_class", "zero-shot": zero | {"mean_class": 35.0}}])
+    assert rows[1] == ("toy, halves", "zero-shot mean per-class", "35.0", "")
     # Of a part of the data set: no class that is held out has test samples.
     zero |= {"held_out": None, "generalised": {"seen": 60.0, "unseen": float("nan"), "harmonic_mean": None}}
     assert result_rows([{**ABOUT, "protocol": None, "zero-shot": zero}])[2:] == [
@@ -682,5 +684,8 @@ def test_tables_say_which_file_is_no_result(tmp_path):
     with pytest.raises(TmorError, match=r"holds no \*\.json"):
         markdown_tables(tmp_path)
     (tmp_path / "odd.json").write_text('{"a": 1}')
+    with pytest.raises(FormatError, match=r"odd\.json: not a result of tmor evaluate"):
+        markdown_tables(tmp_path)
+    (tmp_path / "odd.json").write_text("[" * 100_000)
     with pytest.raises(FormatError, match=r"odd\.json: not a result of tmor evaluate"):
         markdown_tables(tmp_path)

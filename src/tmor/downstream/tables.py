@@ -58,6 +58,8 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
         zero = result["zero-shot"]
         shared = ", ".join(f"{a} ({b})" if a != b else a for a, b in zero["shared"].items()) or "none"
         rows.append((name, "zero-shot top-1", _figure(zero["top1"]), f"chance {zero['chance']:.1f}"))
+        if result.get("metric") == "mean_class":
+            rows.append((name, "zero-shot mean per-class", _figure(zero["mean_class"]), ""))
         title = "zero-shot top-1, names shared with training left out"
         if zero["top1_unseen"] is None:
             rows.append((name, title, "-", "every class was trained on"))
@@ -127,7 +129,7 @@ def markdown_tables(folder: Path) -> str:
             first = results[0]
             seeds = ", ".join(map(str, first["seeds"]))
             about = f"Model {first['model']}, part: {first['part']}, seeds {seeds}, {first['date']}."
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OSError, RecursionError) as error:
             raise FormatError(f"{file}: not a result of tmor evaluate ({error!r})") from error
         lines = [
             f"### {file.stem}",

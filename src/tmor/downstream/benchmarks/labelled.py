@@ -39,7 +39,7 @@ class LabelledSet:
     class_names: tuple[str, ...]
     folds: tuple[Fold, ...]
     skipped: dict[str, int]
-    metric: Literal["top1", "mean_class", "frame_map", "localisation"] = "top1"
+    metric: Literal["top1", "mean_class", "localisation"] = "top1"
     unseen: tuple[int, ...] = ()
     published: tuple[Published, ...] = ()
 

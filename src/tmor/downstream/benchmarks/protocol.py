@@ -95,7 +95,8 @@ class Protocol:
     Args:
         name: as papers call it, in lower case.
         folds: the divisions of the packed set; figures are means over them.
-        metric: the headline figure; ``localisation``: Charades' mAP of 25 moments a video.
+        metric: the headline figure of classification; detection has all of its own, and with ``localisation`` Charades'
+            mAP of 25 moments a video as well.
         classes: the names of the classes that take part; None = all.
         unseen: in zero-shot protocols the classes that training may not show.
         published: figures of others.
@@ -103,7 +104,7 @@ class Protocol:
 
     name: str
     folds: Callable[[PackedSet], Sequence[Fold]]
-    metric: Literal["top1", "mean_class", "frame_map", "localisation"] = "top1"
+    metric: Literal["top1", "mean_class", "localisation"] = "top1"
     classes: tuple[str, ...] | None = None
     unseen: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()

@@ -45,7 +45,7 @@ class UntrimmedSet:
         class_names: the classes that occur in it.
         folds: divisions of the recordings into a training and a test part.
         skipped: recordings that were left out, counted by reason.
-        metric: the protocol's headline figure.
+        metric: the protocol's.
         published: figures of others.
     """
 
@@ -55,7 +55,7 @@ class UntrimmedSet:
     class_names: tuple[str, ...]
     folds: tuple[Fold, ...]
     skipped: dict[str, int]
-    metric: str = "frame_map"
+    metric: str = ""
     published: tuple[Published, ...] = ()
 
     @property

@@ -16,7 +16,8 @@ def mean_of_numbers(values: Sequence[float] | np.ndarray) -> float:
 
 def over_seeds(rows: Sequence[Sequence[float]]) -> dict[str, float | None]:
     """A figure by seed and fold -> ``mean`` over both, and ``std`` of the seeds' means, None for one seed; folds and
-    seeds that are NaN are left out."""
+    seeds that are NaN are left out, and NaN is what is then left of too few."""
     means = [mean_of_numbers(folds) for folds in rows]
     known = [mean for mean in means if not np.isnan(mean)]
-    return {"mean": mean_of_numbers(means), "std": float(np.std(known, ddof=1)) if len(known) > 1 else None}
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else float("nan")
+    return {"mean": mean_of_numbers(means), "std": spread if len(means) > 1 else None}
