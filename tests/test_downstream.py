@@ -244,8 +244,11 @@ def test_evaluation_on_validation_reads_no_test_sample(data):
     fold = data.folds[0]
     broken = tuple(() if test else tracks for tracks, test in zip(data.samples, fold.test, strict=True))
     hidden = replace(data, samples=broken)
-    for mode in ("raw", "scratch"):
-        found = evaluate(Model(TINY), hidden, modes=(mode,), recipe=Recipe(validation=True, epochs=1)).result
+    for mode in ("raw", "scratch", "linear", "few-shot"):
+        recipe = Recipe(validation=True, epochs=1, shots=(1,))
+        done = evaluate(Model(TINY), hidden, modes=(mode,), recipe=recipe)
+        found, features = done.result, done.features
+        assert features is None or not features[fold.test].any()
         assert found["train"] + found["test"] == int(fold.train.sum())
         assert found["part"] == "validation, from the training part"
 

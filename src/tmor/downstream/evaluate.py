@@ -76,7 +76,8 @@ class Evaluation:
     Args:
         result: plain values, as :func:`evaluate` says.
         answers: per mode the (truth, answer) of every test sample of all folds, of the first seed: int64 class indices.
-        features: (n, d) of all samples with the frozen encoder, or None where no mode needed them.
+        features: (n, d) of all samples with the frozen encoder, 0 of those in no fold (of the test part, where it is
+            left alone); or None where no mode needed them.
     """
 
     result: dict[str, Any]
@@ -134,7 +135,10 @@ def evaluate(
     features = None
     if set(modes) & {*FROZEN, "adapted"}:
         progress("embedding", 0, 1)
-        features = sample_features(model, data, np.arange(len(data.samples)))
+        used = np.flatnonzero(np.any([fold.train | fold.test for fold in data.folds], axis=0))
+        own = sample_features(model, data, used)
+        features = np.zeros((len(data.samples), own.shape[1]), dtype=own.dtype)
+        features[used] = own
     run = _Run(model, data, features, recipe, progress)
     answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for mode in modes:
