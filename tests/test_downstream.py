@@ -1,5 +1,6 @@
 """Classification, zero-shot, few-shot and retrieval against closed forms and literal readings of their definitions."""
 
+import json
 import re
 from collections import Counter
 from contextlib import nullcontext
@@ -681,6 +682,12 @@ def test_table_rows_of_detection_and_of_retrieval():
         ("toy", "text to motion, all", "R@1 10.0, R@5 33.3, R@10 50.0", "median rank 9.5"),
         ("toy", "motion to text, all", "R@1 11.0, R@5 33.3, R@10 50.0", "median rank 8"),
     ]
+
+
+def test_a_bar_in_a_class_name_stays_in_its_cell(tmp_path):
+    zero = {"top1": 40.0, "chance": 10.0, "shared": {"a|b": "a"}, "top1_unseen": 30.0, "chance_unseen": 12.5}
+    (tmp_path / "mine.json").write_text(json.dumps([{**ABOUT, "zero-shot": zero}]))
+    assert markdown_tables(tmp_path).endswith("| 30.0 | chance 12.5; shared: a\\|b (a) |")
 
 
 def test_tables_say_which_file_is_no_result(tmp_path):

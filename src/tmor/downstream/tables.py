@@ -139,5 +139,6 @@ def markdown_tables(folder: Path) -> str:
             "| set, protocol | measure | value | note |",
             "| --- | --- | --- | --- |",
         ]
-        parts.append("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]))
+        cells = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+        parts.append("\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)]))
     return "\n\n".join(parts)
