@@ -32,7 +32,7 @@ _TEMPOS = ((0.72, "slowly"), (0.9, ""), (1.0, ""), (1.15, ""), (1.45, "fast"))
 
 
 @dataclass(frozen=True)
-class _Etude:
+class Etude:
     """Which parts are put together.
 
     Args:
@@ -114,7 +114,7 @@ def etudes(texts: int = 500, performances: int = 4, *, seed: int = 0) -> list[Tr
         person faces +z within a few degrees and has the left side towards +x.
     """
     rng = np.random.default_rng([seed, 7])
-    chosen: dict[tuple[str, ...], _Etude] = {}
+    chosen: dict[tuple[str, ...], Etude] = {}
     while len(chosen) < texts:
         etude = _draw(rng)
         chosen.setdefault(etude.texts(), etude)
@@ -130,7 +130,7 @@ def etudes(texts: int = 500, performances: int = 4, *, seed: int = 0) -> list[Tr
     ]
 
 
-def _draw(rng: np.random.Generator) -> _Etude:
+def _draw(rng: np.random.Generator) -> Etude:
     """Three of four move the arms, half of these legs or trunk as well; one moves legs or trunk alone."""
     tempo = _one(_TEMPOS, rng)
     if rng.uniform() < 0.75:
@@ -139,13 +139,13 @@ def _draw(rng: np.random.Generator) -> _Etude:
         held = _one(tuple(PLACES), rng) if turns.sides in ("right", "left") and rng.uniform() < 0.3 else None
         legs = _one(LEGS, rng) if rng.uniform() < 0.5 else LEGS[0]
         upright = legs.lying or rng.uniform() < 0.85
-        return _Etude(arms, turns, held, legs, TRUNKS[0] if upright else _one(TRUNKS, rng), 0, tempo)
+        return Etude(arms, turns, held, legs, TRUNKS[0] if upright else _one(TRUNKS, rng), 0, tempo)
     carriage = int(rng.integers(len(CARRIAGES)))
     kind = rng.uniform()
     legs = _one(LEGS[1:], rng) if kind < 0.7 else LEGS[0]
     upright = legs.lying or kind < 0.5
     trunk = TRUNKS[0] if upright else _one(TRUNKS[1:], rng)
-    return _Etude(None, Turns(1, "both"), None, legs, trunk, carriage, tempo)
+    return Etude(None, Turns(1, "both"), None, legs, trunk, carriage, tempo)
 
 
 def _one(options: Sequence[_T], rng: np.random.Generator) -> _T:

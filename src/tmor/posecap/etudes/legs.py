@@ -124,6 +124,9 @@ def _lie(p: Puppet, seconds: float, rng: np.random.Generator) -> None:
     p.hip = ((0.10 - p.body["ankle"]) / p.body["leg"] - STANDING) * UP
     p.pelvis, p.spine, p.head, p.hands_in = -88 * BEND, 0 * BEND, rng.uniform(0, 12) * BEND, "chest"
     p.right_foot = p.left_foot = 0.05 * OUT + rng.uniform(0.7, 0.97) * AHEAD
+    # The floor is in the way of hands and elbows.
+    p.right_hand, p.left_hand = (np.maximum(hand, (-np.inf, -np.inf, -0.05)) for hand in (p.right_hand, p.left_hand))
+    p.right_elbow = p.left_elbow = (1.0, -0.3, 0.4)
 
 
 def _step(way: int) -> _LegMove:
