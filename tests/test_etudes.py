@@ -28,6 +28,12 @@ def joint(track, name):
     return x[:, UNIK17.joints.index(name)] - x[:, UNIK17.joints.index("mid_hip")]
 
 
+def turned(x, y):
+    """Whether a path goes round clockwise, with x to the right and y up, its beginning and end left out."""
+    x, y = (v[len(v) // 5 : -(len(v) // 5)] - v[len(v) // 5 : -(len(v) // 5)].mean() for v in (x, y))
+    return np.sum(x[:-1] * np.diff(y) - y[:-1] * np.diff(x)) < 0
+
+
 def travel(track, name):
     """How far a joint goes from where it begins, in metres."""
     x = joint(track, name)
@@ -101,16 +107,12 @@ def test_heights_ways_and_turns_are_what_the_text_says(side, mirrored):
         elif re.match("put .* across the body", name):
             assert (sign * (hand - shoulder)[middle, 0]).max() < -0.25
         elif way := re.match("swipe .* to the (right|left)", name):
-            quick = np.abs(np.diff(hand[:, 0])).argmax()
-            assert np.diff(hand[:, 0])[quick] * (1 if way[1] == "left" else -1) > 0
+            x = hand[(hand - shoulder)[:, 2] > 0.3, 0]  # while it is ahead of the body
+            assert (x[-1] - x[0]) * (1 if way[1] == "left" else -1) > 0.2
         elif way := re.match("draw a circle (clockwise|counter-?clockwise)", name):
-            # As the person sees it: x to the right.
-            x, y = -hand[middle, 0], hand[middle, 1]
-            area = np.sum(x[:-1] * np.diff(y) - y[:-1] * np.diff(x))
-            assert (area < 0) == (way[1] == "clockwise")
+            assert turned(-hand[:, 0], hand[:, 1]) == (way[1] == "clockwise")  # as the person sees it
         elif way := re.match("circle .* (forwards|backwards)", name):
-            top = np.diff(hand[:, 2])[hand[:-1, 1].argmax()]  # which way the hand goes where it is highest
-            assert (top > 0) == (way[1] == "forwards")
+            assert turned(hand[:, 2], hand[:, 1]) == (way[1] == "forwards")  # seen from the right
         else:
             continue
         seen.add(" ".join(name.split()[:1]))
