@@ -99,6 +99,17 @@ def test_a_packed_set_with_labels_is_examples(tmp_path):
     }
 
 
+def test_people_called_after_their_file_are_no_examples(run, poses, tmp_path):
+    write_packed(tmp_path / "set.npz", [sample_track("clap")])
+    np.savez(tmp_path / "me.npz", keypoints=np.ones((9, 17, 2)), layout="coco17")
+    results = [{"image_id": n, "keypoints": [1.0 + n, 2.0, 0.9] * 17} for n in range(9)]
+    (tmp_path / "people.json").write_text(json.dumps(results))
+    for name, what in (("set", "a packed set without labels"), ("me", "not a file of"), ("people", "not a file of")):
+        path = name + (".json" if name == "people" else ".npz")
+        code, _, err = run("predict", poses, "--labels", "wave", "--examples", path)
+        assert (code, f"error: {path}: {what}" in err) == (2, True), err
+
+
 def test_frames_belong_to_a_stretch_by_their_time():
     track = Track(np.arange(30 * 17 * 2).reshape(30, 17, 2), "coco17", 10.0, start_s=5.0)  # pyright: ignore
     for start_s, end_s, frames in ((5, 8, (0, 30)), (0, 99, (0, 30)), (5.1, 5.3, (1, 3)), (5.15, 5.31, (2, 4))):
@@ -284,7 +295,7 @@ def test_predict_writes_all_that_it_is_asked_for(run, clip, tmp_path, found):
         (("--overlay", "out.mkv"), "out.mkv: the name ends in '.mkv'; expected .mp4"),
         (("--report", "no/out.html"), "no/out.html: the folder no does not exist"),
         (("--examples", "none.npz"), "none.npz: there is no such file"),
-        (("--examples", "there.csv"), "there.csv: begins with b'mine'; expected tracks"),
+        (("--examples", "there.csv"), "there.csv: not a file of examples; expected one of tmor enroll"),
         (
             ("--examples", "there.csv", "--onnx", "m.onnx"),
             "--onnx and --examples are both given, and an exported model",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,8 @@ import numpy as np
 
 from tmor.errors import FormatError, TmorError
 from tmor.model.answers import Labels, check_labels
-from tmor.skeleton.formats import packed, read_tracks
-from tmor.skeleton.formats.files import check_new_file, read_arrays
+from tmor.skeleton.formats import packed
+from tmor.skeleton.formats.files import check_new_file, read_arrays, read_bytes
 from tmor.skeleton.formats.native import unpack, write_tracks
 from tmor.skeleton.formats.persons import short_name
 from tmor.skeleton.tracks import Track
@@ -28,20 +27,27 @@ from tmor.skeleton.tracks import Track
 def read_examples(path: str | Path) -> dict[str, list[Track]]:
     """The examples of a file, by label, in the file's order; what :meth:`tmor.model.model.Model.enroll` takes.
 
-    A packed set with labels will do, too, and any pose file whose tracks have labels as ids.
+    A packed set with labels will do, too, and tracks that :func:`tmor.skeleton.formats.write_tracks` wrote and whose ids
+    are labels. Other pose files call people after the file, which is no label.
 
     Raises:
-        FormatError: it is no file of tracks.
+        FormatError: it is no such file.
         TmorError: a track has no id.
     """
+    path = Path(path)
+    content = read_bytes(path, 4)
+    arrays = read_arrays(path) if content == b"PK\x03\x04" else {}
     examples: dict[str, list[Track]] = {}
-    if zipfile.is_zipfile(path) and packed.is_packed(arrays := read_arrays(Path(path))):
-        found = packed.unpack(Path(path), arrays)
-        if found.labels is not None and (found.labels >= 0).any():
-            for i in np.flatnonzero(found.labels >= 0).tolist():
-                examples.setdefault(found.class_names[found.labels[i]], []).extend(found.tracks(i))
-            return examples
-    for n, track in enumerate(read_tracks(path)):
+    if packed.is_packed(arrays):
+        found = packed.unpack(path, arrays)
+        if found.labels is None or not (found.labels >= 0).any():
+            raise FormatError(f"{path}: a packed set without labels; expected one with labels, or a file of tmor enroll")
+        for i in np.flatnonzero(found.labels >= 0).tolist():
+            examples.setdefault(found.class_names[found.labels[i]], []).extend(found.tracks(i))
+        return examples
+    if "tmor_tracks" not in arrays:
+        raise FormatError(f"{path}: not a file of examples; expected one of tmor enroll, or a packed set with labels")
+    for n, track in enumerate(unpack(path, arrays)):
         label = (track.id or "").rpartition("#")[0] or (track.id or "")
         if not label.strip():
             raise TmorError(f"{path}: track {n} has no id; expected the label that it is an example of")
