@@ -361,6 +361,20 @@ def test_a_video_without_people(run, clip, found):
         assert run(*args)[::2] == (2, "error: clip.mp4: nobody was found in the video")
 
 
+def test_recordings_without_people_are_left_out_and_told(run, clip, poses, found, tmp_path):
+    found(0)
+    (tmp_path / "none.json").write_text('{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": []}')
+    code, out, err = run("adapt", "clip.mp4", "none.json", poses, "-o", "here.safetensors")
+    assert (code, out.split(";")[0]) == (0, "adapted to 2 clips of 2 tracks"), err
+    assert "left out clip.mp4: nobody was found in the video" in err
+    assert "left out none.json: nobody is in it" in err
+    code, _, err = run("adapt", "clip.mp4", "none.json", "-o", "nobody.safetensors")
+    assert (code, "error: nobody is in any of the 2 files" in err) == (2, True), err
+    code, _, err = run("predict", "none.json", "--labels", "squat")
+    assert (code, "error: none.json: nobody is in it" in err) == (2, True), err
+    assert not (tmp_path / "nobody.safetensors").exists()
+
+
 def test_thirty_people(run, clip, tmp_path, found):
     found(30)
     write_examples(tmp_path / "some.npz", {"walk": [sample_track("walk")], "squat": [sample_track("squat")]})

@@ -857,8 +857,13 @@ def test_data_are_required_and_have_a_path(tmp_path: Path) -> None:
 def test_a_config_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     gone, binary = tmp_path / "gone.toml", tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe")
-    for file, problem in ((gone, "No such file or directory"), (tmp_path, "Is a directory"), (binary, "codec")):
-        with pytest.raises(ConfigError, match=rf"^config {re.escape(str(file))}: .*{problem}"):
+    unread = "can't be read: "
+    for file, problem in (
+        (gone, f"{unread}No such file or directory"),
+        (tmp_path, f"{unread}Is a directory"),
+        (binary, "'utf-8' codec"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^config {re.escape(str(file))}: {problem}"):
             read_pretrain_config(file)
 
 

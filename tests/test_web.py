@@ -531,6 +531,10 @@ def text(path: Path, content: str) -> Path:
         (lambda p: text(p / "a.json", '{"a": 1}'), "my file.xyz: JSON with an object with keys a; expected COCO"),
         (lambda p: text(p / "a.json", ""), "my file.xyz: the file is empty"),
         (lambda p: text(p / "a.json", '{"annotations": []}'), "my file.xyz: no list 'images' whose entries have an"),
+        (
+            lambda p: text(p / "a.json", '{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": []}'),
+            "my file.xyz: nobody is in it",
+        ),
         (lambda p: text(p / "a.json", "[]"), "my file.xyz: JSON with a list of nothing; expected COCO keypoints"),
         (lambda p: write_sound(p / "a.m4a"), "my file.xyz: has no pictures, only audio (aac); expected a video file"),
         (

@@ -259,7 +259,9 @@ def read_pretrain_config(path: str | Path) -> PretrainConfig:
     """
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"config {path}: can't be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"config {path}: {error}") from error
     return pretrain_config(values, source=f"config {path}")
 

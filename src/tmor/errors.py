@@ -9,6 +9,10 @@ class FormatError(TmorError):
     """A file is not what it should be: says what was found, what was expected, and where."""
 
 
+class NobodyError(TmorError):
+    """Nobody is seen in a video or pose file."""
+
+
 class LayoutError(TmorError):
     """A joint layout is unknown, inconsistent, or lacks joints that are needed."""
 

@@ -31,7 +31,7 @@ from tmor.cli.shell import (
     read_labels,
     tell_written,
 )
-from tmor.errors import TmorError
+from tmor.errors import NobodyError, TmorError
 
 if TYPE_CHECKING:
     from tmor.model.answers import Labels
@@ -284,8 +284,15 @@ def adapt(
     loaded = load_model(model)
     tracks: list[Track] = []
     for file in files:
-        with progress_bar(f"reading {file.name}") as progress:
-            tracks += read_people(file, estimator=estimator, progress=progress)
+        try:
+            with progress_bar(f"reading {file.name}") as progress:
+                tracks += read_people(file, estimator=estimator, progress=progress)
+        except NobodyError as error:  # a camera that looks at an empty room is no reason to lose the other recordings
+            if len(files) == 1:
+                raise
+            err.print(f"left out {error}", markup=False, soft_wrap=True)
+    if not tracks:
+        raise NobodyError(f"nobody is in any of the {len(files)} files")
     tracks = seen_tracks(tracks)
     adapted = loaded.adapt(tracks)
     save_model(adapted, output)

@@ -240,10 +240,14 @@ class Model(nn.Module):
             (len(texts), :attr:`meeting_width`) float32, L2-normalised.
         """
         if self.text_head is None:
-            raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
+            raise self._names_nothing()
         rows = torch.from_numpy(embed_texts(self.teacher, texts))
         with torch.inference_mode():
             return self._beside(self.text_head(rows), self._recalled(rows)).numpy()
+
+    def _names_nothing(self) -> TmorError:
+        own = f"; without labels it names its own {len(self.spec.classes)} classes" if self.spec.classes else ""
+        return TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text{own}")
 
     def _recalled(self, texts: Tensor) -> Tensor:
         """(n, teacher_width) teacher embeddings -> (n, features), L2-normalised: in which direction from what all
@@ -284,7 +288,7 @@ class Model(nn.Module):
             (len(labels), :attr:`meeting_width`) float32, at most of length 1; the less the two agree, the shorter.
         """
         if self.text_head is None:
-            raise TmorError(f"model '{self.spec.name}' has no text head; it can't name actions by text")
+            raise self._names_nothing()
         own = by_plain_label(labels) if isinstance(labels, Mapping) else {}
         groups = [describe(label, own) if descriptions else describe(label)[:1] for label in labels]
         rows = torch.from_numpy(embed_texts(self.teacher, [text for group in groups for text in group]))

@@ -27,8 +27,8 @@ from tmor.skeleton.tracks import Track
 def read_examples(path: str | Path) -> dict[str, list[Track]]:
     """The examples of a file, by label, in the file's order; what :meth:`tmor.model.model.Model.enroll` takes.
 
-    A packed set with labels will do, too, and tracks that :func:`tmor.skeleton.formats.write_tracks` wrote and whose ids
-    are labels. Other pose files call people after the file, which is no label.
+    A packed set with labels will do, too, and tracks that :func:`tmor.skeleton.formats.write_tracks` wrote, with labels
+    as ids. Other pose files call people after the file, which is no label.
 
     Raises:
         FormatError: it is no such file.
@@ -41,7 +41,7 @@ def read_examples(path: str | Path) -> dict[str, list[Track]]:
     if packed.is_packed(arrays):
         found = packed.unpack(path, arrays)
         if found.labels is None or not (found.labels >= 0).any():
-            raise FormatError(f"{path}: a packed set without labels; expected one with labels, or a file of tmor enroll")
+            raise FormatError(f"{path}: a packed set without labels; expected labels, or a file of tmor enroll")
         for i in np.flatnonzero(found.labels >= 0).tolist():
             examples.setdefault(found.class_names[found.labels[i]], []).extend(found.tracks(i))
         return examples

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmor.errors import TmorError
+from tmor.errors import NobodyError, TmorError
 from tmor.model.answers import Labels
 from tmor.model.segments import Segment
 from tmor.skeleton.canonical import is_seen
@@ -115,13 +115,16 @@ def read_people(
     estimator: str = "rtmlib",
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> list[Track]:
-    """The people of a video, or of a pose file in any format that :func:`tmor.read_tracks` reads.
+    """The people of a video, or of a pose file in any format that :func:`tmor.read_tracks` reads; at least one.
 
     Raises:
-        TmorError: as :func:`predict_file`.
+        NobodyError: nobody is in it.
+        TmorError: else as :func:`predict_file`.
     """
     if not is_video(path):
-        return read_tracks(path)
+        if not (tracks := read_tracks(path)):
+            raise NobodyError(f"{path}: nobody is in it")
+        return tracks
     from tmor.pose import find_people, load_estimator
 
     def seen(done_s: float, duration_s: float | None) -> None:
@@ -130,7 +133,7 @@ def read_people(
     with closing(load_estimator(estimator)) as finder:
         people = find_people(path, finder, progress=seen)
     if not people.tracks:
-        raise TmorError(f"{path}: nobody was found in the video")
+        raise NobodyError(f"{path}: nobody was found in the video")
     return people.tracks
 
 

@@ -378,6 +378,8 @@ class Sessions:
         try:
             job.state = "working"
             tracks = self._people(job, path, seen)
+            if not tracks:
+                raise TmorError(f"{path}: nobody is in it")
             check_tracks(path, tracks, self.limits)
             own, shown = path.stem, Path(job.name).stem
             job.tracks = [_renamed(track, own, shown) for track in tracks if track.missing_share < 1]

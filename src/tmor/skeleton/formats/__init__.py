@@ -12,7 +12,7 @@ from tmor.errors import FormatError
 from tmor.skeleton.formats import native, packed, plain
 from tmor.skeleton.formats.bvh import read_bvh
 from tmor.skeleton.formats.coco import read_coco
-from tmor.skeleton.formats.files import read_arrays, read_bytes, read_json
+from tmor.skeleton.formats.files import is_video, read_arrays, read_bytes, read_json
 from tmor.skeleton.formats.native import write_tracks
 from tmor.skeleton.formats.ntu import read_ntu
 from tmor.skeleton.formats.openpose import read_openpose
@@ -59,7 +59,8 @@ def read_tracks(path: str | Path) -> list[Track]:
         return read_bvh(path)
     if re.match(r"\d+[ \t]*(\r?\n|$)", text):
         return read_ntu(path)
-    raise FormatError(f"{path}: begins with {start[:24]!r}; expected {_EXPECTED}")
+    what = "is a video" if is_video(path) else f"begins with {start[:24]!r}"
+    raise FormatError(f"{path}: {what}; expected {_EXPECTED}")
 
 
 def _from_arrays(path: Path) -> list[Track]:
