@@ -167,6 +167,13 @@ def test_evaluate_then_report(run, packed, tmp_path):
     assert "| mine, is_train | linear probe top-1 |" in out
 
 
+def test_a_mode_that_is_none_is_said_before_the_work(run, packed, monkeypatch):
+    monkeypatch.setattr("tmor.model.checkpoint.load_model", lambda name: pytest.fail("the work was begun"))
+    code, _, err = run("evaluate", packed, "--part", "is_train", "--mode", "retrieve", "--mode", "zeroshot")
+    assert (code, err.startswith("error: mode is 'zeroshot'; expected one of zero-shot, ")) == (2, True), err
+    assert err.endswith("raw, detect, retrieve")
+
+
 def test_what_was_measured_before_a_set_failed_is_kept(run, packed, tmp_path):
     results = tmp_path / "results.json"
     code, out, err = run("evaluate", packed, "gone.npz", "--part", "is_train", "--mode", "zero-shot", "-o", results)
