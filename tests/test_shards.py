@@ -446,6 +446,8 @@ def test_browse_page_is_self_contained(tmp_path: Path) -> None:
     assert len(near) == 5 and content["clips"][0]["id"] not in [id for id, _, _ in near]
     with pytest.raises(TmorError, match="exists already; choose another name"):
         write_browse_page(page, tmp_path / "set")
+    with pytest.raises(TmorError, match=r"the folder .*nowhere does not exist"):  # said before anything is read
+        write_browse_page(tmp_path / "nowhere" / "b.html", tmp_path / "set", where="label = 'nix'")
     with pytest.raises(TmorError, match="holds no triplets where label = 'nix'"):
         write_browse_page(tmp_path / "b.html", tmp_path / "set", where="label = 'nix'")
 

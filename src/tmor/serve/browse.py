@@ -18,7 +18,7 @@ from tmor.pose.videos import read_frames
 from tmor.posecap.audit import embeddings
 from tmor.posecap.shards import Embedding, Record, Shards, open_shards
 from tmor.serve.report import ReportClip, clip_data, layout_data
-from tmor.skeleton.formats.files import is_video, whole_file
+from tmor.skeleton.formats.files import check_new_file, is_video, whole_file
 from tmor.skeleton.layouts import Layout
 
 _log = logging.getLogger("tmor")
@@ -54,8 +54,7 @@ def write_browse_page(
         TmorError: the page exists or can't be written, or there is no such triplet.
     """
     path = Path(path)
-    if path.exists():
-        raise TmorError(f"{path}: exists already; choose another name")
+    check_new_file(path)
     page, shown = browse_page(data, count=count, seed=seed, where=where, sources=sources, progress=progress)
     try:
         with whole_file(path) as file:
