@@ -20,10 +20,13 @@ from typer.testing import CliRunner
 from tmor.cli import app
 from tmor.config import BuildConfig
 from tmor.errors import TmorError
+from tmor.pose.videos import content_id
 from tmor.posecap import build as building
-from tmor.posecap.build import REPORT, Clips, PoseReader, Source, _cut_all, build, cut, embed, find_poses, find_videos
+from tmor.posecap.build import REPORT, build, embed
 from tmor.posecap.captioners import Clip, EndpointCaptioner
+from tmor.posecap.readers import Clips, PoseReader, _cut_all, cut
 from tmor.posecap.shards import open_shards
+from tmor.posecap.sources import Source, find_poses, find_videos
 from tmor.posecap.texts import Caption
 from tmor.posecap.triplets import read_triplets
 from tmor.skeleton.formats import write_packed, write_tracks
@@ -90,7 +93,7 @@ def test_every_triplet_knows_where_it_is_from(built: tuple[Path, Path]) -> None:
     assert {record.source for record in records} == {path.name for path in source.iterdir()}
     for record in records:
         assert record.collection == "videos"
-        assert record.source_hash == building.content_id(source / record.source)
+        assert record.source_hash == content_id(source / record.source)
         assert (record.estimator, record.estimator_hash) == ("fake", "fake-1")
         assert [t.text for t in record.texts] == [f"does thing {int(record.source[4:7])}"]
         number = int((source / record.source).read_text())
@@ -293,7 +296,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_build import FakeReader
-from tmor.posecap.build import build, find_videos
+from tmor.posecap.build import build
+from tmor.posecap.sources import find_videos
 print("ready", flush=True)
 build({out!r}, find_videos([Path({source!r})]), FakeReader(sleep_s=0.01), commit_rows=1)
 """

@@ -17,7 +17,8 @@ from tmor.downstream.retrieve import retrieve
 from tmor.errors import TmorError
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
-from tmor.posecap.build import PoseReader, Source
+from tmor.posecap.readers import PoseReader
+from tmor.posecap.sources import Source
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.loop import read_training_data

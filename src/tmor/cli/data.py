@@ -26,7 +26,7 @@ from tmor.errors import TmorError
 
 if TYPE_CHECKING:
     from tmor.posecap.build import BuildReport
-    from tmor.posecap.build import Source as BuildSource
+    from tmor.posecap.sources import Source as BuildSource
     from tmor.teachers.huggingface import TextTeacher, VideoTeacher
 
 
@@ -196,9 +196,11 @@ def build(
 ) -> None:
     """Make a data set of (skeleton, video, text) triplets out of videos or pose files; the same command goes on."""
     from tmor.config import build_config
-    from tmor.posecap.build import PoseReader, Reader, VideoReader, embed, find_poses, find_videos, rehearse
     from tmor.posecap.build import build as run
+    from tmor.posecap.build import embed, rehearse
     from tmor.posecap.captioners import EndpointCaptioner, load_captioner
+    from tmor.posecap.readers import PoseReader, Reader, VideoReader
+    from tmor.posecap.sources import find_poses, find_videos
 
     config = build_config(
         {

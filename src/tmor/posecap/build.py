@@ -7,7 +7,6 @@ again goes on where the last commit ended. Poses are kept in the cache, so that 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -16,33 +15,24 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
-from multiprocessing import get_context
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 
 from tmor.config import BuildConfig
-from tmor.errors import FormatError, LayoutError, TmorError
-from tmor.pose import PoseEstimator, find_people, load_estimator
-from tmor.pose.videos import content_id
+from tmor.errors import TmorError
 from tmor.posecap.captioners import Captioner
-from tmor.posecap.clip_texts import ClipTexts, caption_name
+from tmor.posecap.clip_texts import ClipTexts
 from tmor.posecap.duplicates import Seen, signature
+from tmor.posecap.engines import Engine, Made, read_all
+from tmor.posecap.readers import Clips, Reader
 from tmor.posecap.shards import Record, Shards, create_shards, discard_shards, is_shards, open_shards
+from tmor.posecap.sources import Source, source_hash
 from tmor.posecap.texts import Caption
-from tmor.posecap.triplets import SequenceCaptions, Triplet, read_captioned
-from tmor.skeleton.canonical import is_seen, prepare
-from tmor.skeleton.formats import read_tracks
-from tmor.skeleton.formats.files import is_video, read_arrays, read_bytes, whole_file
-from tmor.skeleton.formats.packed import is_packed
-from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.tracks import Track
+from tmor.posecap.triplets import Triplet
+from tmor.skeleton.formats.files import is_video, whole_file
 from tmor.teachers.cache import embed_texts, embed_videos
 from tmor.teachers.huggingface import TextTeacher, VideoTeacher
 
@@ -52,93 +42,9 @@ REPORT = "build-report.json"
 """What became of every source, beside the data set."""
 
 _LOCK = "build.lock"
-_FPS = 15.0
-_VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp"}
-_POSES = {".npz", ".json", ".skeleton", ".bvh", ".pkl"}
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file to build from.
-
-    Args:
-        path: where it is.
-        name: as the data set calls it: its path relative to the folder that was given, ``#part`` added where only a
-            part of it is taken.
-        collection: the folder's name, or a packed set's.
-    """
-
-    path: Path
-    name: str
-    collection: str
-
-
-@dataclass(frozen=True, eq=False)
-class Clips:
-    """What a reader made of a source: clips, what found the poses (empty = not known), what was left out and why."""
-
-    triplets: list[Triplet]
-    estimator: str = ""
-    estimator_hash: str = ""
-    left_out: Counter[str] = field(default_factory=Counter)
-    chosen: bool = False  # somebody chose these clips: near-duplicates stay
-    unused_captions: tuple[str, ...] = ()  # captions of the reader's own that are not about this source
-
-
-class Reader(Protocol):
-    """Makes clips of a source. It is sent to other processes, so it loads what is heavy when it is first called."""
-
-    def __call__(self, source: Source) -> Clips:
-        """The clips, with the texts and labels that the source itself knows; raises a TmorError or OSError where it
-        can't be read."""
-        ...
-
-
-@dataclass(frozen=True)
-class VideoReader:
-    """Finds the people of a video and cuts their tracks into clips.
-
-    Args:
-        estimator: the name of a pose estimator (:func:`tmor.pose.load_estimator`).
-        every_s: look at a picture about every so many seconds.
-    """
-
-    config: BuildConfig
-    estimator: str = "rtmlib"
-    every_s: float = 1 / _FPS
-
-    def __call__(self, source: Source) -> Clips:
-        estimator = _estimator(self.estimator)
-        found = find_people(source.path, estimator, every_s=self.every_s)
-        return _cut_all(found.tracks, source, self.config, estimator.name, estimator.hash)
-
-
-@dataclass(frozen=True)
-class PoseReader:
-    """Reads packed sets as they are, near-duplicates and all, and cuts the tracks of other pose files into clips.
-
-    Args:
-        part: of packed sets (:meth:`tmor.skeleton.formats.PackedSet.part`).
-        captions: of packed sets, by sequence: the clips of these sequences are then those of the captions.
-    """
-
-    config: BuildConfig
-    part: str | None = None
-    captions: SequenceCaptions = field(default_factory=dict)
-
-    def __call__(self, source: Source) -> Clips:
-        if source.path.suffix != ".npz" or not is_packed(read_arrays(source.path)):
-            clips, ids = _cut_all(read_tracks(source.path), source, self.config), set[str]()
-        else:
-            triplets, ids = read_captioned(source.path, self.captions, part=self.part)
-            seen = [t for t in triplets if is_seen(t.track)]
-            unseen = len(triplets) - len(seen)
-            clips = Clips(seen, left_out=Counter({"nobody is seen": unseen} if unseen else {}), chosen=True)
-        unused = tuple(caption_name(id, start_s) for id, start_s, _ in self.captions if id not in ids)
-        return replace(clips, unused_captions=unused)
 
 
 @dataclass
@@ -186,151 +92,6 @@ class BuildReport:
         _log.warning("%s is skipped: %s", source.name, reason)
 
 
-# ---- sources
-
-
-def find_videos(paths: Sequence[Path]) -> list[Source]:
-    """The videos among files and in folders, by name or content, in the order of their names.
-
-    Raises:
-        TmorError: a path does not exist, or there are none.
-    """
-    return _find(paths, lambda path: path.suffix.lower() in _VIDEOS or is_video(path), "videos")
-
-
-def find_poses(paths: Sequence[Path], *, part: str | None = None) -> list[Source]:
-    """The pose files among files and in folders (a folder with OpenPose's ``*_keypoints.json`` is one), in order.
-
-    Raises:
-        TmorError: a path does not exist, or there are none.
-    """
-    found = _find(paths, lambda path: path.suffix.lower() in _POSES or _is_openpose(path), "pose files")
-    return [
-        Source(s.path, f"{s.name}#{part}" if part and s.path.suffix == ".npz" else s.name, s.collection) for s in found
-    ]
-
-
-def _find(paths: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> list[Source]:
-    found: dict[str, Source] = {}
-    for path in paths:
-        if not path.exists():
-            raise TmorError(f"{path}: there is no such file or folder; expected {what}")
-        inside = [path] if path.is_file() or _is_openpose(path) else sorted(path.rglob("*"))
-        root = path.parent if inside == [path] else path
-        data_sets = [folder for folder in inside if folder.is_dir() and is_shards(folder)]
-        frames = {file.parent for file in inside if file.name.endswith("_keypoints.json")}
-        for file in inside:
-            name = file.relative_to(root).as_posix()
-            if any(part.startswith(".") for part in name.split("/")) or (file.is_dir() and not _is_openpose(file)):
-                continue
-            if file.parent in frames and file != path:
-                continue  # the folder is a source itself
-            if any(folder in file.parents for folder in data_sets):
-                continue
-            if wanted(file):
-                collection = root.resolve().name or "root"
-                found.setdefault(f"{collection}/{name}", Source(file, name, collection))
-    if not found:
-        raise TmorError(f"{', '.join(map(str, paths))}: no {what} found")
-    return list(found.values())
-
-
-def _is_openpose(path: Path) -> bool:
-    return path.is_dir() and next(path.glob("*_keypoints.json"), None) is not None
-
-
-def _hash(path: Path) -> str:
-    if path.suffix.lower() in _POSES and not path.is_dir():
-        try:
-            read_bytes(path, 1)
-        except FormatError as error:
-            raise FormatError(f"{error}; expected a pose file ({', '.join(sorted(_POSES))})") from None
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    if not path.is_dir():
-        return content_id(path)
-    digest = hashlib.sha256()
-    for file in sorted(path.glob("*_keypoints.json")):
-        digest.update(f"{file.name} {content_id(file)}\n".encode())
-    return digest.hexdigest()
-
-
-# ---- clips
-
-
-@cache
-def _estimator(name: str) -> PoseEstimator:
-    return load_estimator(name)
-
-
-def _cut_all(
-    tracks: Sequence[Track], source: Source, config: BuildConfig, estimator: str = "", estimator_hash: str = ""
-) -> Clips:
-    triplets, left_out = [], Counter[str]()
-    if not tracks:
-        left_out["nobody is seen"] += 1
-    for n, track in enumerate(tracks):
-        clips, reasons = cut(track, config)
-        left_out += reasons
-        for clip in clips:
-            id = f"{source.collection}/{source.name}/{n}@{clip.start_s:.2f}"
-            triplets.append(Triplet(id, source.collection, clip))
-    return Clips(triplets, estimator, estimator_hash, left_out)
-
-
-def cut(track: Track, config: BuildConfig) -> tuple[list[Track], Counter[str]]:
-    """A track in clips, and how many were left out by reason. A track of unknown rate stays whole."""
-    if track.fps is None:
-        pieces = [track]
-    else:
-        length = max(1, round(config.clip_s * track.fps))
-        step = max(1, round(length * (1 - config.overlap)))
-        # The last clip is the first that reaches the track's end.
-        firsts = range(0, max(1, len(track) - length + step), step)
-        pieces = [track.frames(first, min(first + length, len(track))) for first in firsts if first < len(track)]
-    kept, left_out = [], Counter[str]()
-    for piece in pieces:
-        reason = _reason(piece, config)
-        if reason is None:
-            kept.append(piece)
-        else:
-            left_out[reason] += 1
-    return kept, left_out
-
-
-def _reason(clip: Track, config: BuildConfig) -> str | None:
-    """Why a clip is left out."""
-    if clip.fps is not None and len(clip) / clip.fps < config.shortest_s - 1e-6:
-        return f"shorter than {config.shortest_s:g} s"
-    try:
-        if 1 - clip.to(UNIK17).missing_share < config.least_visible:
-            return f"less than {config.least_visible:.0%} of the joints are seen"
-        x = prepare(clip, fps=_FPS)
-    except LayoutError:
-        return "the layout has no shoulders or hips"
-    except TmorError:
-        return "nobody is seen"
-    if motion(x) < config.least_motion:
-        return f"moves less than {config.least_motion:g} body sizes"
-    return None
-
-
-def motion(x: np.ndarray) -> float:
-    """How far the joints are from their mean places over a clip, root mean square, in body sizes.
-
-    Args:
-        x: (frames, 17, 2 | 3), NaN = unseen; somebody is seen.
-    """
-    seen = x[~np.isnan(x[..., 0]).all(axis=1)]
-    seen = seen[:, ~np.isnan(seen[..., 0]).all(axis=0)]
-    size = np.sqrt(np.nanmean(np.square(seen - np.nanmean(seen, axis=1, keepdims=True)).sum(axis=-1)))
-    about = np.sqrt(np.nanmean(np.square(seen - np.nanmean(seen, axis=0)).sum(axis=-1)))
-    return float(about / size) if size > 0 else 0.0
-
-
-# ---- the build
-
-
 def build(
     out: str | Path,
     sources: Sequence[Source],
@@ -342,7 +103,7 @@ def build(
     licence: str = "",
     split: str = "",
     workers: int | None = None,
-    engine: Literal["local", "ray"] = "local",
+    engine: Engine = "local",
     commit_rows: int = 4096,
     commit_s: float = 60.0,
     progress: Progress = lambda what, done, total: None,
@@ -382,7 +143,7 @@ def build(
             if sources and reader is not None:
                 writer = _Writer(shards, texts, report, licence, split, commit_rows, commit_s)
                 items = _pending(sources, writer.hashes, report)
-                for n, made in enumerate(_run(_Work(reader), items, workers, engine)):
+                for n, made in enumerate(read_all(reader, items, workers=workers, engine=engine)):
                     writer.add(made)
                     progress(made.source.name, report.already + len(report.skipped) + n + 1, len(sources))
                 writer.flush()
@@ -415,7 +176,7 @@ def rehearse(
     config: BuildConfig | None = None,
     captions: Sequence[Caption] = (),
     workers: int | None = None,
-    engine: Literal["local", "ray"] = "local",
+    engine: Engine = "local",
     progress: Progress = lambda what, done, total: None,
 ) -> BuildReport:
     """Show the captioner the clips that :func:`build` would show it, and write nothing.
@@ -431,7 +192,7 @@ def rehearse(
         for _ in _retold(shards, texts, sources, progress):
             pass
     if reader is not None:
-        for made in _run(_Work(reader), _pending(sources, hashes, report), workers, engine):
+        for made in read_all(reader, _pending(sources, hashes, report), workers=workers, engine=engine):
             if made.clips is None:
                 report.skip(made.source, made.error)
                 continue
@@ -464,29 +225,6 @@ def _hashes(shards: Shards) -> dict[tuple[str, str], str]:
     return {(collection, source): digest for collection, source, digest in names}
 
 
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """What a worker sends back: clips, or why there are none."""
-
-    source: Source
-    source_hash: str
-    clips: Clips | None
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class _Work:
-    reader: Reader
-
-    def __call__(self, item: tuple[Source, str]) -> _Made:
-        source, source_hash = item
-        try:
-            return _Made(source, source_hash, self.reader(source))
-        except (TmorError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            # Files from outside make libraries raise anything; each is reported with its reason.
-            return _Made(source, source_hash, None, str(error) or type(error).__name__)
-
-
 class _Writer:
     """Clips to triplets, in commits of whole sources."""
 
@@ -515,7 +253,7 @@ class _Writer:
         self._pending: list[Record] = []
         self._since = time.monotonic()
 
-    def add(self, made: _Made) -> None:
+    def add(self, made: Made) -> None:
         source, report = made.source, self._report
         if made.clips is None:
             report.skip(source, made.error)
@@ -549,7 +287,7 @@ class _Writer:
         self._shards.append(self._pending)
         self._pending, self._since = [], time.monotonic()
 
-    def _record(self, made: _Made, triplet: Triplet, own: bytes) -> Record:
+    def _record(self, made: Made, triplet: Triplet, own: bytes) -> Record:
         texts, label = self._texts.first(made.source, triplet)
         return Record(
             id=triplet.id,
@@ -589,7 +327,7 @@ def _pending(
     new: dict[tuple[str, str], str] = {}
     for source in sources:
         try:
-            digest = _hash(source.path)
+            digest = source_hash(source.path)
         except (TmorError, OSError) as error:
             report.skip(source, str(error))
             continue
@@ -648,74 +386,6 @@ def _write_report(out: Path, report: BuildReport) -> None:
             file.write(json.dumps(vars(report), indent=1, ensure_ascii=False).encode("utf-8", "replace"))
     except OSError as error:
         _log.warning("%s can't be written: %s", out / REPORT, error.strerror)
-
-
-# ---- engines
-
-
-def _run(
-    work: _Work, items: Iterator[tuple[Source, str]], workers: int | None, engine: Literal["local", "ray"]
-) -> Iterator[_Made]:
-    """Results in the order of the items, however many work on them."""
-    if engine == "ray":
-        return _on_ray(work, list(items), workers or 1)
-    return map(work, items) if workers is None else _in_pool(work, items, workers)
-
-
-def _in_pool(work: _Work, items: Iterator[tuple[Source, str]], workers: int) -> Iterator[_Made]:
-    context = get_context("spawn")  # Lance and most estimators do not survive a fork
-    waiting: list[tuple[tuple[Source, str], Future[_Made]]] = []
-    pool = ProcessPoolExecutor(workers, mp_context=context)
-    try:
-        more = True
-        while more or waiting:
-            while more and len(waiting) < 2 * workers:
-                item = next(items, None)
-                more = item is not None
-                if item is not None:
-                    waiting.append((item, pool.submit(work, item)))
-            if not waiting:
-                break
-            item, future = waiting.pop(0)
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                # Whose file it was nobody knows: the ones that were being worked on are tried again, each by itself.
-                pool.shutdown(cancel_futures=True)
-                for again in [item, *(own for own, _ in waiting)]:
-                    with ProcessPoolExecutor(1, mp_context=context) as alone:
-                        try:
-                            yield alone.submit(work, again).result()
-                        except BrokenProcessPool:
-                            yield _Made(*again, None, "the process that read it died")
-                waiting = []
-                pool = ProcessPoolExecutor(workers, mp_context=context)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _on_ray(work: _Work, items: list[tuple[Source, str]], workers: int) -> Iterator[_Made]:
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-        import ray.data  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise TmorError("--engine ray needs Ray Data, which is not installed; pip install 'tmor[ray]'") from None
-    if not items:
-        return
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.max_errored_blocks = -1  # a source whose task dies is missing in the end, and listed then
-    rows = ray.data.from_items([{"n": n} for n in range(len(items))], override_num_blocks=len(items))
-
-    def make(row: dict[str, int]) -> dict[str, object]:
-        return {"n": row["n"], "made": work(items[row["n"]])}
-
-    missing = dict(enumerate(items))
-    for row in rows.map(make, concurrency=workers).iter_rows():
-        del missing[int(row["n"])]
-        yield row["made"]
-    for item in missing.values():
-        yield _Made(*item, None, "the task that read it died")
 
 
 # ---- embeddings

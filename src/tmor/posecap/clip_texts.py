@@ -18,7 +18,7 @@ from tmor.skeleton.tracks import Track
 from tmor.teachers.frames import read_stretches
 
 if TYPE_CHECKING:
-    from tmor.posecap.build import Source
+    from tmor.posecap.sources import Source
 
 _OURS = "tmor"  # the origin of our descriptions of a source's own labels
 _PICTURE = 384  # pixels along a side of what captioners look at
