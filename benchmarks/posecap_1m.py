@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from tmor.errors import TmorError
-from tmor.posecap.shards import _ROWS_PER_FILE, _TABLE, _schema, create_shards, open_shards
+from tmor.posecap.rows import schema
+from tmor.posecap.shards import _ROWS_PER_FILE, _TABLE, create_shards, open_shards
 
 FRAMES, JOINTS, WIDTH = 64, 17, 512
 COLUMNS = ("keypoints", "texts", "video", "text")
@@ -30,7 +31,7 @@ VERBS = ("walks", "waves", "sits down", "jumps", "throws a ball", "drinks", "cla
 def simulated(count: int, *, chunk: int = 4096) -> Iterator[pa.RecordBatch]:
     """Rows as the schema wants them, made by whole arrays: a million records one by one would take an hour."""
     rng = np.random.default_rng(0)
-    schema = with_embeddings()
+    wanted = with_embeddings()
     size = 2 * FRAMES * JOINTS * 2
     walk = rng.standard_normal((1 << 15, JOINTS * 2), dtype=np.float32).cumsum(axis=0).astype("<f2").tobytes()
     noise = (rng.standard_normal(1 << 20) / WIDTH**0.5).astype(np.float16)
@@ -60,7 +61,7 @@ def simulated(count: int, *, chunk: int = 4096) -> Iterator[pa.RecordBatch]:
         }
         constant = {"collection": "simulated", "layout": "coco17", "licence": "none", "estimator": "simulated"}
         arrays = []
-        for field in schema:
+        for field in wanted:
             if field.name in ("video", "text"):
                 starts = rng.integers(0, len(noise) - WIDTH, n)
                 flat = pa.array(noise[(starts[:, None] + np.arange(WIDTH)).ravel()])
@@ -71,16 +72,16 @@ def simulated(count: int, *, chunk: int = 4096) -> Iterator[pa.RecordBatch]:
                 arrays.append(pa.array([constant[field.name]] * n, field.type))
             else:
                 arrays.append(pa.nulls(n, field.type))
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        yield pa.RecordBatch.from_arrays(arrays, schema=wanted)
 
 
 def with_embeddings() -> pa.Schema:
     """The schema after both teachers were there."""
-    schema = _schema()
+    found = schema()
     for column in ("video", "text"):
         metadata = {"teacher": "simulated", "hash": "0"}
-        schema = schema.append(pa.field(column, pa.list_(pa.float16(), WIDTH), metadata=metadata))
-    return schema
+        found = found.append(pa.field(column, pa.list_(pa.float16(), WIDTH), metadata=metadata))
+    return found
 
 
 def write(folder: Path, count: int) -> None:

@@ -22,7 +22,8 @@ from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
 from tmor.posecap.audit import statistics, verify
 from tmor.posecap.duplicates import Seen, signature
-from tmor.posecap.shards import Record, Shards, create_shards, epoch_rows, is_shards, open_shards
+from tmor.posecap.rows import Record
+from tmor.posecap.shards import Shards, create_shards, epoch_rows, is_shards, open_shards
 from tmor.posecap.texts import Caption
 from tmor.pretrain import loop
 from tmor.pretrain.clips import Clips

@@ -28,7 +28,8 @@ from tmor.posecap.clip_texts import ClipTexts
 from tmor.posecap.duplicates import Seen, signature
 from tmor.posecap.engines import Engine, Made, read_all
 from tmor.posecap.readers import Clips, Reader
-from tmor.posecap.shards import Record, Shards, create_shards, discard_shards, is_shards, open_shards
+from tmor.posecap.rows import Record
+from tmor.posecap.shards import Shards, create_shards, discard_shards, is_shards, open_shards
 from tmor.posecap.sources import Source, source_hash
 from tmor.posecap.texts import Caption
 from tmor.posecap.triplets import Triplet

@@ -10,7 +10,8 @@ import numpy as np
 
 from tmor.posecap.captioners import Captioner, Clip, PictureCaptioner
 from tmor.posecap.captions import plain_label
-from tmor.posecap.shards import Record, Shards
+from tmor.posecap.rows import Record
+from tmor.posecap.shards import Shards
 from tmor.posecap.texts import Caption, by_source, texts_of
 from tmor.posecap.triplets import Triplet
 from tmor.skeleton.formats.files import is_video

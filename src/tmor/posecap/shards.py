@@ -1,34 +1,7 @@
 """Triplets on disk: a Lance data set that is appended to, gets columns added, and is read at random.
 
-A data set is a folder (or an address in an object store) with ``triplets.lance`` in it; one row per triplet:
-
-==================  =====================  ============================================================================
-column              type                   meaning
-==================  =====================  ============================================================================
-``id``              str                    unique: ``collection/source/person@start``, or a packed set's own ids
-``collection``      str                    the folder of videos, or the packed set, that it belongs to
-``source``          str                    the file, relative to the folder that was built from; ``#part`` of a packed
-                                           set where only a part was taken
-``source_hash``     str                    SHA-256 of that file's bytes
-``start_s, end_s``  float64                the stretch of the source; ``end_s`` is null where the rate is unknown
-``fps``             float64                frames per second, constant within a triplet; null = unknown
-``frames, dims``    int32, int8            of the keypoints
-``layout``          str                    a known layout's name, or a JSON object {"name", "joints", "bones"}
-``origin``          list<float32>          (dims,) the keypoints' median, in their own unit
-``keypoints``       binary                 (frames, joints, dims) little-endian float16 relative to ``origin``; NaN =
-                                           unseen. A keypoint is off by at most 2^-11 of its distance from the origin
-``scores``          binary                 (frames, joints) float16, or null
-``content``         str                    SHA-256 of layout, rate and the arrays above: what ``tmor verify`` checks
-``signature``       fixed_size_binary[32]  equal in all but a few bits where the movement is the same
-``texts``           list<struct>           {text, kind, origin}: the plainest first; the origin is the captioner
-``label``           str                    class name, for diagnostics and evaluation; null = none
-``licence``         str                    words of the licence; empty = not said
-``estimator``       str                    what found the keypoints, and (``estimator_hash``) its weights; empty = not
-                                           said
-``split``           str                    ``train``, ``test``, or empty
-``video``           float16[d]             added later: the video teacher's embedding of the stretch; null = none
-``text``            float16[e]             added later: the text teacher's embedding of the plainest text
-==================  =====================  ============================================================================
+A data set is a folder (or an address in an object store) with ``triplets.lance`` in it; one row per triplet, whose
+columns :mod:`tmor.posecap.rows` documents.
 
 Every write is one commit: whoever is killed leaves the version before. Columns are added and filled without rewriting
 the others. Lance is not fork-safe: worker processes must be spawned.
@@ -36,7 +9,6 @@ the others. Lance is not fork-safe: worker processes must be spawned.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -44,8 +16,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -53,87 +23,35 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
-from tmor.posecap.duplicates import SIGNATURE_BYTES
+from tmor.posecap.rows import (
+    MOVEMENT,
+    RECORD,
+    VERSION,
+    VERSION_KEY,
+    Batch,
+    Record,
+    damage,
+    is_embedding,
+    schema,
+    text_values,
+    to_batch,
+    to_records,
+    to_table,
+    vectors,
+)
 from tmor.posecap.texts import Caption
 from tmor.posecap.triplets import Triplet
-from tmor.skeleton.layouts import LAYOUTS, Layout
-from tmor.skeleton.tracks import Track
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-VERSION = 1
-"""Of the schema. A newer one can't be read; an older one would be brought up when opened."""
-
-MAX_FRAMES = 1_000_000
-"""A triplet that claims more frames is damaged or hostile."""
 
 Embedding = Literal["video", "text"]
 """The columns that teachers add."""
 
 _TABLE = "triplets.lance"
-_VERSION_KEY = b"tmor.posecap"
 _SETTINGS_KEY = b"tmor.build"
 _ROWS_PER_FILE = 65_536
 _RUN, _WINDOW = 8, 8192
-_MOVEMENT = ("frames", "dims", "layout", "origin", "keypoints")
-_RECORD = (
-    *("id", "collection", "source", "source_hash", "start_s", "fps", *_MOVEMENT, "scores", "signature", "texts"),
-    *("label", "licence", "estimator", "estimator_hash", "split"),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """A triplet without its embeddings, with its provenance: a row of the data set (see this module).
-
-    Args:
-        texts: the plainest first; their kind and origin are kept, their source and times are the record's own.
-        signature: of the movement (:func:`tmor.posecap.duplicates.signature`).
-    """
-
-    id: str
-    collection: str
-    source: str
-    source_hash: str
-    track: Track
-    signature: bytes
-    texts: tuple[Caption, ...] = ()
-    label: str | None = None
-    licence: str = ""
-    estimator: str = ""
-    estimator_hash: str = ""
-    split: str = ""
-
-    @property
-    def end_s(self) -> float | None:
-        """Seconds of the source; None where the rate is unknown."""
-        return None if self.track.fps is None else self.track.end_s
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """b triplets as training wants them; what was not asked for is empty or None.
-
-    Args:
-        rows: (b,) int64: which they are.
-        keypoints: one (frames, joints, 2 | 3) float32 array per triplet, NaN = unseen.
-        layouts: of each triplet's joints.
-        fps: (b,) float64, NaN = unknown.
-        texts: of each triplet, the plainest first.
-        video, text: (b, d) float32 embeddings; a row of NaN = none.
-    """
-
-    rows: np.ndarray
-    keypoints: list[np.ndarray]
-    layouts: list[Layout]
-    fps: np.ndarray
-    texts: list[tuple[str, ...]]
-    video: np.ndarray | None
-    text: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 def is_shards(path: str | Path) -> bool:
@@ -155,7 +73,7 @@ def create_shards(path: str | Path, *, settings: Mapping[str, Any] | None = None
     lance = _lance()
     with _writing(path):
         Path(path).mkdir(parents=True, exist_ok=True)
-        empty = _schema().empty_table()
+        empty = schema().empty_table()
         kept = {**empty.schema.metadata, _SETTINGS_KEY: json.dumps(dict(settings or {}))}
         lance.write_dataset(empty.replace_schema_metadata(kept), str(Path(path) / _TABLE), mode="create")
     return open_shards(path)
@@ -186,19 +104,19 @@ def open_shards(path: str | Path, *, version: int | None = None) -> Shards:
         dataset = lance.dataset(f"{path}/{_TABLE}" if remote else str(Path(path) / _TABLE), version=version)
     except (ValueError, OSError) as error:
         raise FormatError(f"{path}: can't be opened as a data set of triplets: {_short(error)}") from error
-    found = (dataset.schema.metadata or {}).get(_VERSION_KEY)
+    found = (dataset.schema.metadata or {}).get(VERSION_KEY)
     if found is None or not found.isdigit():
         raise FormatError(f"{path}: is a Lance data set, but not of tmor's triplets")
     if int(found) > VERSION:
         raise FormatError(
             f"{path}: schema version {int(found)}; this tmor reads up to {VERSION}: upgrade tmor to read it"
         )
-    for field in _schema():
+    for field in schema():
         if field.name not in dataset.schema.names or dataset.schema.field(field.name).type != field.type:
             own = dataset.schema.field(field.name).type if field.name in dataset.schema.names else "missing"
             raise FormatError(f"{path}: column '{field.name}' is {own}; expected {field.type}")
     for name in ("video", "text"):
-        if name in dataset.schema.names and not _is_embedding(dataset.schema.field(name)):
+        if name in dataset.schema.names and not is_embedding(dataset.schema.field(name)):
             raise FormatError(f"{path}: column '{name}' is {dataset.schema.field(name).type}; expected float16 vectors")
     return Shards(str(path), dataset)
 
@@ -266,7 +184,7 @@ class Shards:
         wanted = self._wanted(columns)
         with self._reading():
             table = self._here().take(rows, columns=wanted)
-        return self._batch(rows, table, columns)
+        return to_batch(rows, table, columns, self.path)
 
     def batches(
         self,
@@ -318,7 +236,7 @@ class Shards:
                 table, places = ahead.result()
                 ahead = reader.submit(read, windows[n + 1]) if n + 1 < len(windows) else None
                 for step, at in zip(window, places, strict=True):
-                    yield self._batch(order[step * batch : (step + 1) * batch], table.take(at), columns)
+                    yield to_batch(order[step * batch : (step + 1) * batch], table.take(at), columns, self.path)
 
     def records(self, where: str | None = None) -> Iterator[tuple[int, Record]]:
         """The triplets with their provenance and their ``_rowid``, in order of rows.
@@ -371,27 +289,11 @@ class Shards:
             FormatError: the files are so damaged that a column can't be read.
         """
         with self._reading():
-            columns = [*_RECORD, "content"]
+            columns = [*RECORD, "content"]
             for table in self._here().scanner(columns=columns, batch_size=1024, scan_in_order=True).to_batches():
                 for row in table.to_pylist():
-                    if reason := self._damage(row):
+                    if reason := damage(row, self.path):
                         yield row["id"], reason
-
-    def _damage(self, row: dict[str, Any]) -> str | None:
-        import pyarrow as pa
-
-        try:
-            one = pa.Table.from_pylist([row], schema=pa.schema([f for f in _schema() if f.name in row]))
-            keypoints, layouts = self._movement(one)
-            self._record(row, keypoints[0], layouts[0])
-        except TmorError as error:
-            return str(error).removeprefix(f"{self.path}: ")
-        if np.isnan(keypoints[0]).all():
-            return "nobody is seen in any frame"
-        origin = np.asarray(row["origin"], dtype=np.float32)
-        if _content(layouts[0], row["fps"], origin, row["keypoints"], row["scores"]) != row["content"]:
-            return "its content is not what was written: its hash differs"
-        return None
 
     # ---- writing
 
@@ -403,7 +305,7 @@ class Shards:
         """
         if not records:
             return
-        table = _table(records)
+        table = to_table(records)
         with _writing(self.path):
             self._dataset = _lance().write_dataset(
                 table, self._dataset.uri, mode="append", max_rows_per_file=_ROWS_PER_FILE
@@ -418,7 +320,7 @@ class Shards:
         table = pa.table(
             {
                 "_rowid": pa.array(list(texts), pa.uint64()),
-                "texts": pa.array([_text_values(own) for own in texts.values()], _schema().field("texts").type),
+                "texts": pa.array([text_values(own) for own in texts.values()], schema().field("texts").type),
                 "label": pa.array([labels.get(row) for row in texts], pa.string()),
             }
         )
@@ -502,7 +404,7 @@ class Shards:
             if column not in ("keypoints", "texts", "video", "text") or column not in self._dataset.schema.names:
                 raise TmorError(f"{self.path}: has no column '{column}' to train on")
         wanted = [column for column in columns if column != "keypoints"]
-        return wanted + (["fps", *_MOVEMENT] if "keypoints" in columns else ["fps"])
+        return wanted + (["fps", *MOVEMENT] if "keypoints" in columns else ["fps"])
 
     def _here(self) -> Any:
         if os.getpid() != self._pid:
@@ -536,15 +438,14 @@ class Shards:
         """(_rowid, record, embeddings) in order of rows."""
         with self._reading(where=where):
             scanner = self._here().scanner(
-                columns=[*_RECORD, *extra], filter=where, with_row_id=True, batch_size=1024, scan_in_order=True
+                columns=[*RECORD, *extra], filter=where, with_row_id=True, batch_size=1024, scan_in_order=True
             )
             for table in scanner.to_batches():
-                batch = self._batch(np.arange(len(table)), table, ("keypoints",))
-                embeddings = {name: _vectors(table.column(name)) for name in extra}
-                rows = table.drop_columns([*_MOVEMENT, *extra]).to_pylist()
-                for i, row in enumerate(rows):
+                embeddings = {name: vectors(table.column(name)) for name in extra}
+                rows = table.column("_rowid").to_pylist()
+                for i, record in enumerate(to_records(table.drop_columns([*extra, "_rowid"]), self.path)):
                     found = {name: None if np.isnan(x[i, 0]) else x[i] for name, x in embeddings.items()}
-                    yield row["_rowid"], self._record(row, batch.keypoints[i], batch.layouts[i]), found
+                    yield rows[i], record, found
 
     @contextmanager
     def _reading(self, names: Sequence[str] = (), where: str | None = None) -> Iterator[None]:
@@ -569,72 +470,6 @@ class Shards:
             except (OSError, ValueError) as error:
                 found.append(f"column '{name}' can't be read ({_short(error)})")
         return ", ".join(found)
-
-    def _record(self, row: dict[str, Any], keypoints: np.ndarray, layout: Layout) -> Record:
-        scores = row["scores"]
-        if scores is not None:
-            if len(scores) != 2 * keypoints.shape[0] * keypoints.shape[1]:
-                raise FormatError(
-                    f"{self.path}: triplet '{row['id']}' has {len(scores)} bytes of scores; expected "
-                    f"{keypoints.shape[0]} frames x {keypoints.shape[1]} joints of float16"
-                )
-            scores = np.frombuffer(scores, "<f2").reshape(keypoints.shape[:2])
-        track = Track(keypoints, layout, row["fps"], scores=scores, start_s=row["start_s"], id=row["id"])
-        end_s = None if track.fps is None else track.end_s
-        texts = tuple(
-            Caption(row["source"], t["text"], track.start_s, end_s, t["kind"], t["origin"]) for t in row["texts"] or ()
-        )
-        return Record(
-            **{name: row[name] for name in ("id", "collection", "source", "source_hash", "label")},
-            signature=bytes(row["signature"]),
-            **{name: row[name] or "" for name in ("licence", "estimator", "estimator_hash", "split")},
-            track=track,
-            texts=texts,
-        )
-
-    def _batch(self, rows: np.ndarray, table: Any, columns: Sequence[str]) -> Batch:
-        keypoints, layouts = self._movement(table) if "keypoints" in columns else ([], [])
-        return Batch(
-            rows=rows,
-            keypoints=keypoints,
-            layouts=layouts,
-            fps=np.asarray(table.column("fps").to_numpy(zero_copy_only=False), dtype=np.float64)
-            if "fps" in table.schema.names
-            else np.full(len(rows), np.nan),
-            texts=_plain_texts(table.column("texts")) if "texts" in columns else [],
-            video=_vectors(table.column("video")) if "video" in columns else None,
-            text=_vectors(table.column("text")) if "text" in columns else None,
-        )
-
-    def _movement(self, table: Any) -> tuple[list[np.ndarray], list[Layout]]:
-        """Decode a table's keypoints at once; sizes that don't fit are an error before anything is allocated."""
-        layouts = [_layout(name, self.path) for name in table.column("layout").to_pylist()]
-        frames, dims = (np.asarray(table.column(name), dtype=np.int64) for name in ("frames", "dims"))
-        joints = np.array([len(layout) for layout in layouts], dtype=np.int64)
-        keypoints, origins = (_whole(table.column(name)) for name in ("keypoints", "origin"))
-        sizes = np.asarray(_lengths(keypoints), dtype=np.int64)
-        axes = np.asarray(_lengths(origins), dtype=np.int64)
-        good = (frames > 0) & (frames <= MAX_FRAMES) & np.isin(dims, (2, 3)) & (axes == dims)
-        good &= sizes == 2 * frames * joints * dims
-        if not good.all():
-            i = int(np.argmin(good))
-            raise FormatError(
-                f"{self.path}: row with {frames[i]} frames, {joints[i]} joints and {dims[i]} dimensions has "
-                f"{sizes[i]} bytes of keypoints and {axes[i]} numbers of origin; the data set is damaged"
-            )
-        starts = np.asarray(keypoints.buffers()[1]).view(np.int32)[keypoints.offset :][: len(keypoints) + 1]
-        content = memoryview(keypoints.buffers()[2] or b"")[starts[0] : starts[-1]]
-        flat = np.frombuffer(content, "<f2").astype(np.float32)
-        middles = np.asarray(origins.flatten(), dtype=np.float32)
-        found, first, axis = [], 0, 0
-        with np.errstate(invalid="ignore"):  # of damaged numbers, which verify names
-            for layout, count, d in zip(layouts, frames.tolist(), dims.tolist(), strict=True):
-                stop = first + count * len(layout) * d
-                points = flat[first:stop].reshape(count, len(layout), d)
-                points += middles[axis : axis + d]
-                found.append(points)
-                first, axis = stop, axis + d
-        return found, layouts
 
 
 def epoch_rows(n: int, *, seed: int, epoch: int, rank: int = 0, ranks: int = 1) -> np.ndarray:
@@ -661,146 +496,6 @@ def epoch_rows(n: int, *, seed: int, epoch: int, rank: int = 0, ranks: int = 1) 
 
 def _random(seed: int, epoch: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, (stream << 32) + epoch]))
-
-
-# ---- rows
-
-
-def _encoded(track: Track) -> tuple[np.ndarray, bytes, bytes | None]:
-    points = track.keypoints
-    seen = points[~np.isnan(points[..., 0])]
-    origin = np.median(seen, axis=0) if len(seen) else np.zeros(track.dims)
-    origin = origin.astype(np.float32)
-    with np.errstate(over="ignore"):
-        offsets = (points - origin).astype("<f2")
-    # 65,504 units from the person's middle nobody has a joint.
-    offsets[np.isinf(offsets).any(axis=2)] = np.nan
-    offsets[np.isnan(offsets)] = np.nan  # one bit pattern of NaN, for the hash's sake
-    scores = None if track.scores is None else track.scores.astype("<f2").tobytes()
-    return origin, offsets.tobytes(), scores
-
-
-def _content(layout: Layout, fps: float | None, origin: np.ndarray, keypoints: bytes, scores: bytes | None) -> str:
-    head = json.dumps([_layout_text(layout), fps, [float(x) for x in origin], scores is not None])
-    return hashlib.sha256(head.encode() + b"\0" + keypoints + (scores or b"")).hexdigest()
-
-
-def _table(records: Sequence[Record]) -> pa.Table:
-    import pyarrow as pa
-
-    rows = []
-    for record in records:
-        track = record.track
-        origin, keypoints, scores = _encoded(track)
-        rows.append(
-            {
-                **{name: getattr(record, name) for name in ("id", "collection", "source", "source_hash", "label")},
-                **{name: getattr(record, name) for name in ("licence", "estimator", "estimator_hash", "split")},
-                "start_s": track.start_s,
-                "end_s": record.end_s,
-                "fps": track.fps,
-                "frames": len(track),
-                "dims": track.dims,
-                "layout": _layout_text(track.layout),
-                "origin": origin.tolist(),
-                "keypoints": keypoints,
-                "scores": scores,
-                "content": _content(track.layout, track.fps, origin, keypoints, scores),
-                "signature": record.signature,
-                "texts": _text_values(record.texts),
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=_schema())
-
-
-def _text_values(texts: Sequence[Caption]) -> list[dict[str, str]]:
-    return [{"text": t.text, "kind": t.kind, "origin": t.origin} for t in texts]
-
-
-@lru_cache(maxsize=1)
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    text = pa.struct([("text", pa.string()), ("kind", pa.string()), ("origin", pa.string())])
-    strings = ("label", "licence", "estimator", "estimator_hash", "split")
-    return pa.schema(
-        [
-            *(pa.field(name, pa.string()) for name in ("id", "collection", "source", "source_hash")),
-            *(pa.field(name, pa.float64()) for name in ("start_s", "end_s", "fps")),
-            pa.field("frames", pa.int32()),
-            pa.field("dims", pa.int8()),
-            pa.field("layout", pa.string()),
-            pa.field("origin", pa.list_(pa.float32())),
-            *(pa.field(name, pa.binary()) for name in ("keypoints", "scores")),
-            pa.field("content", pa.string()),
-            pa.field("signature", pa.binary(SIGNATURE_BYTES)),
-            pa.field("texts", pa.list_(text)),
-            *(pa.field(name, pa.string()) for name in strings),
-        ],
-        metadata={_VERSION_KEY: str(VERSION)},
-    )
-
-
-def _is_embedding(field: pa.Field) -> bool:
-    import pyarrow as pa
-
-    kind = field.type
-    return pa.types.is_fixed_size_list(kind) and pa.types.is_float16(kind.value_type) and 0 < kind.list_size <= 65536
-
-
-def _whole(column: Any) -> Any:
-    """A column as one array."""
-    if not hasattr(column, "chunks"):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _lengths(column: Any) -> Any:
-    """Of lists or bytes; -1 for null."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    measure = pc.binary_length if pa.types.is_binary(column.type) else pc.list_value_length  # pyright: ignore[reportAttributeAccessIssue]
-    return measure(column).fill_null(-1)
-
-
-def _plain_texts(column: Any) -> list[tuple[str, ...]]:
-    column = _whole(column)
-    stops = np.diff(np.asarray(column.offsets))
-    words = column.flatten().field("text").to_pylist()
-    texts, first = [], 0
-    for count in stops.tolist():
-        texts.append(tuple(words[first : first + count]))
-        first += count
-    return texts
-
-
-def _vectors(column: Any) -> np.ndarray:
-    """(n, width) float32; a row of NaN where there is null."""
-    column = _whole(column)
-    width = column.type.list_size
-    values = np.full((len(column), width), np.nan, dtype=np.float32)
-    there = ~np.asarray(column.is_null())
-    # flatten() leaves out the nulls
-    values[there] = np.asarray(column.flatten()).reshape(-1, width)
-    return values
-
-
-def _layout_text(layout: Layout) -> str:
-    if LAYOUTS.get(layout.name) == layout:
-        return layout.name
-    return json.dumps({"name": layout.name, "joints": layout.joints, "bones": layout.bones})
-
-
-@lru_cache(maxsize=1024)
-def _layout(text: str, path: str) -> Layout:
-    if text in LAYOUTS:
-        return LAYOUTS[text]
-    try:
-        found = json.loads(text)
-        return Layout(found["name"], tuple(found["joints"]), tuple((a, b) for a, b in found["bones"]))
-    except (ValueError, KeyError, TypeError, TmorError) as error:
-        raise FormatError(f"{path}: layout {text[:80]!r} is not known, and no description of one: {error}") from error
 
 
 # ---- Lance
