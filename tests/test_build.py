@@ -24,6 +24,7 @@ from tmor.pose.videos import content_id
 from tmor.posecap import build as building
 from tmor.posecap.build import REPORT, build, embed
 from tmor.posecap.captioners import Clip, EndpointCaptioner
+from tmor.posecap.engines import read_all
 from tmor.posecap.readers import Clips, PoseReader, _cut_all, cut
 from tmor.posecap.shards import open_shards
 from tmor.posecap.sources import Source, find_poses, find_videos
@@ -337,6 +338,17 @@ def test_a_pool_outlives_its_processes(tmp_path: Path) -> None:
     (source / "clip0035.mp4").unlink()
     build(tmp_path / "once", find_videos([source]), FakeReader())
     assert rows(tmp_path / "out") == rows(tmp_path / "once")
+
+
+def test_a_process_that_dies_while_nobody_waits_for_it_takes_its_source_alone(tmp_path: Path) -> None:
+    source = videos(tmp_path / "videos", 4)
+    (source / "clip001.mp4").write_text("die")
+    errors = []
+    for made in read_all(FakeReader(), iter([(s, "") for s in find_videos([source])]), workers=1, engine="local"):
+        errors.append(made.error)
+        if len(errors) == 1:
+            time.sleep(2)  # as a commit takes
+    assert errors == ["", "the process that read it died", "", ""]
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def _in_pool(work: _Work, items: Iterator[tuple[Source, str]], workers: int) -> 
                 item = next(items, None)
                 more = item is not None
                 if item is not None:
-                    waiting.append((item, pool.submit(work, item)))
+                    waiting.append((item, _submitted(pool, work, item)))
             if not waiting:
                 break
             item, future = waiting.pop(0)
@@ -88,6 +88,16 @@ def _in_pool(work: _Work, items: Iterator[tuple[Source, str]], workers: int) -> 
                 pool = ProcessPoolExecutor(workers, mp_context=context)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submitted(pool: ProcessPoolExecutor, work: _Work, item: tuple[Source, str]) -> Future[Made]:
+    """What will be the item's result; broken as the pool is where a process died since the last one."""
+    try:
+        return pool.submit(work, item)
+    except BrokenProcessPool as error:
+        broken: Future[Made] = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def _on_ray(work: _Work, items: list[tuple[Source, str]], workers: int) -> Iterator[Made]:
