@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from tmor.errors import TmorError
-from tmor.posecap.rows import schema
+from tmor.posecap.rows import schema, to_batch
 from tmor.posecap.shards import _ROWS_PER_FILE, _TABLE, create_shards, open_shards
 
 FRAMES, JOINTS, WIDTH = 64, 17, 512
@@ -129,7 +129,7 @@ def main() -> None:
     started, worked, read = time.monotonic(), time.process_time(), 0
     scanner = shards._dataset.scanner(columns=["fps", "frames", "dims", "layout", "origin", *COLUMNS], batch_size=1024)
     for table in scanner.to_batches():
-        batch = shards._batch(np.arange(len(table)), table, COLUMNS)
+        batch = to_batch(np.arange(len(table)), table, COLUMNS, shards.path)
         read += len(batch)
         if time.monotonic() - started > given.seconds / 2:
             break
