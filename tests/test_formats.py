@@ -213,6 +213,30 @@ def test_a_packed_set_with_a_mistake(tmp_path, change, message):
     assert str(error.value).startswith(f"{path}: {message}")
 
 
+def test_labels_that_nothing_names_are_told_and_not_used(tmp_path, caplog):
+    arrays = packed_arrays()
+    del arrays["class_names"]
+    path = save(tmp_path / "a.npz", arrays)
+    assert read_packed(path).labels is None
+    assert caplog.messages == [f"{path}: label is not used, as no class_names say what its numbers mean"]
+
+
+@pytest.mark.parametrize("key", ["seq_id", "joint_names", "class_names"])
+@pytest.mark.parametrize("number", [0xD83D, 0x110000])
+def test_names_that_are_no_text(tmp_path, key, number):
+    arrays = packed_arrays()
+    spoilt = arrays[key].copy()
+    spoilt.view(np.uint32).reshape(len(spoilt), -1)[0, 0] = number
+    path = save(tmp_path / "a.npz", arrays | {key: spoilt})
+    fails(path, f": array '{key}' holds U+{number:04X}, which is no character; expected text", read_packed)
+
+
+def test_an_id_that_could_not_be_read_again_is_not_written(tmp_path):
+    with pytest.raises(FormatError, match=r"array 'seq_id' holds U\+DCFF, which is no character"):
+        write_packed(tmp_path / "a.npz", [Track(body(), "coco17", 25, id="w\udcff")])
+    assert not list(tmp_path.iterdir())
+
+
 def test_writing_a_packed_set(tmp_path):
     tracks = [Track(body(n, dims=3, seed=n), "coco17", 20, id=f"t{n}") for n in (3, 1, 5)]
     path = tmp_path / "mine.npz"
@@ -320,6 +344,28 @@ def test_tracks_of_a_newer_or_damaged_file(tmp_path):
     with np.load(path) as archive:
         save(path, {"tmor_tracks": archive["tmor_tracks"]})
     fails(path, ": tmor_tracks or its arrays are damaged: KeyError 'keypoints_0'")
+
+
+@pytest.mark.parametrize(
+    ("layout", "track", "message"),
+    [
+        ({"name": ["x"]}, {}, "a layout is called ['x']; expected text"),
+        ({}, {"id": ["a"]}, "track has id ['a']; expected text, or None"),
+        ({}, {"start_s": float("nan")}, "track 'a': start_s is nan; expected seconds"),
+    ],
+)
+def test_tracks_whose_header_says_what_can_t_be(tmp_path, layout, track, message):
+    layouts = [{"name": "mine", "joints": LAYOUTS["coco17"].joints, "bones": []} | layout]
+    header = {"version": 1, "layouts": layouts, "tracks": [{"layout": 0, "fps": 30, "start_s": 0, "id": "a"} | track]}
+    path = save(tmp_path / "a.npz", {"tmor_tracks": np.array(json.dumps(header)), "keypoints_0": body()})
+    fails(path, f": {message}")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000])
+def test_tracks_whose_header_is_hostile(tmp_path, text):
+    path = save(tmp_path / "a.npz", {"tmor_tracks": np.array(text)})
+    with pytest.raises(FormatError, match="tmor_tracks is not the JSON header that write_tracks writes: "):
+        read_tracks(path)
 
 
 # ---- plain .npz
@@ -452,6 +498,11 @@ def annotations() -> dict:
         ],
         "categories": [{"id": 1, "name": "person"}],
     }
+
+
+def test_coco_results_of_a_frame_that_nobody_can_count_to(tmp_path):
+    path = write_json(tmp_path / "a.json", [{"image_id": "9" * 5000, "keypoints": triples(body(1)[0])}])
+    fails(path, f": result 0 has image_id '{'9' * 5000}', which has no frame number")
 
 
 def test_coco_annotations(tmp_path, caplog):
@@ -657,6 +708,8 @@ def test_ntu_with_a_mistake(tmp_path):
     good = ntu_text([[("1", body(1, "ntu25", 3)[0])]])
     path.write_text("1000000000\n" + good[2:])
     fails(path, ", line 1: the number of frames is 1000000000, but only 28 lines follow")
+    path.write_text("9" * 5000 + "\n" + good[2:])
+    fails(path, f", line 1: '{'9' * 20}'; expected the number of frames")
     path.write_text("\n".join(good.splitlines()[:-1]))
     fails(path, ", line 4: the number of joints is 25, but only 24 lines follow")
     path.write_text("2\n" + good[2:])
@@ -672,6 +725,12 @@ def test_ntu_with_a_mistake(tmp_path):
 
 
 # ---- LCR-Net
+
+
+@pytest.mark.parametrize("fps", [1e-9, 1e12, True, int("9" * 400), "30"])
+def test_a_rate_of_lcr_net_that_can_t_be(tmp_path, fps):
+    path = write_json(tmp_path / "a.json", {"frames": [], "fps": fps})
+    fails(path, f": fps is {fps!r:.60}; expected frames per second from 0.2 to 1000")
 
 
 def test_smarthome_follows_people_and_skips_missing_joints(tmp_path):
@@ -1096,6 +1155,44 @@ def test_npz_files_that_are_damaged_or_dangerous(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     fails(path, ": member 'readme.txt' is not an array")
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': '<f4', 'shape': (1,2", "  \n  {'a': 1}\n {'b'", "'''", "(" * 5000, "1" * 50]
+)
+def test_headers_of_arrays_that_numpy_can_not_parse(tmp_path, header):
+    path, text = (
+        tmp_path / "a.npz",
+        header.replace("1" * 50, f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({'9' * 30},)}}"),
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("keypoints.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode())
+    with pytest.raises(FormatError, match=r"a\.npz: array 'keypoints' can't be read: "):
+        read_tracks(path)
+
+
+def test_an_npz_whose_compression_is_damaged(tmp_path):
+    path, array = tmp_path / "a.npz", io.BytesIO()
+    np.lib.format.write_array(array, body(200))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("keypoints.npy", array.getvalue())
+    spoilt = bytearray(path.read_bytes())
+    spoilt[200:208] = b"\xff" * 8
+    path.write_bytes(spoilt)
+    fails(path, ": array 'keypoints' can't be read: Corrupt input data")
+
+
+def test_an_npz_that_unpacks_to_far_more_than_its_size_is_not_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, keypoints=np.zeros((100_000, 17, 2), dtype=np.float32), layout="coco17")
+    assert len(read_tracks(path)) == 1
+    monkeypatch.setattr("tmor.skeleton.formats.files._MOST_UNPACKED", 10**6)
+    with pytest.raises(
+        FormatError, match=r"a\.npz: unpacks to 13,600,\d+ bytes, \d+ times its size; expected at most 50"
+    ):
+        read_tracks(path)
+    np.savez_compressed(path, keypoints=body(10_000), layout="coco17")  # larger, but poses do not shrink so
+    assert len(read_tracks(path)[0]) == 10_000
 
 
 def test_the_content_decides_not_the_name(tmp_path):

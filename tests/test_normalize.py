@@ -68,6 +68,11 @@ def test_tracks_come_to_the_models_rate_and_unknown_rates_keep_their_frames(fps:
     np.testing.assert_allclose(x[:, 0, 0], np.minimum(np.arange(frames) * step, 39), rtol=1e-5)
 
 
+def test_frames_that_last_for_days_are_an_error_and_not_all_of_the_memory() -> None:
+    with pytest.raises(TmorError, match=r"the track has 40 frames at 1e-07 per second, which last 4\.63e\+03 days"):
+        prepare(track(WALK.keypoints[:40], 1e-7), fps=15.0)
+
+
 @pytest.mark.parametrize("fps", [3.0, 30.0, 240.0])
 def test_a_single_frame_stays_a_frame(fps: float) -> None:
     x = prepare(track(WALK.keypoints[:1], fps), fps=15.0)

@@ -17,6 +17,7 @@ _HIPS = [_AT["left_hip"], _AT["right_hip"]]
 
 _LONGEST_GAP_S = 0.5
 _LONGEST_GAP_FRAMES = 8  # where the rate is unknown
+_MOST_FRAMES = 10_000_000  # that a track is brought to: four days
 
 
 def is_seen(track: Track) -> bool:
@@ -44,14 +45,14 @@ def prepare(track: Track, *, fps: float) -> np.ndarray:
         (frames, 17, 2 | 3) float32, y up, NaN = unseen.
 
     Raises:
-        TmorError: no joint is seen in any frame, or it is no track.
+        TmorError: no joint is seen in any frame, it is no track, or lasts for days.
         LayoutError: the layout has no shoulders or hips.
     """
     if not isinstance(track, Track):
         raise TmorError(f"track is a {type(track).__name__}; expected a Track")
     x = np.array(track.to(UNIK17).keypoints)
+    who = f"track '{track.id}'" if track.id is not None else "the track"
     if np.isnan(x).all():
-        who = f"track '{track.id}'" if track.id is not None else "the track"
         raise TmorError(f"{who} has no visible joint in any of its {len(track)} frames")
     if track.dims == 2:
         x[..., 1] *= -1
@@ -64,6 +65,11 @@ def prepare(track: Track, *, fps: float) -> np.ndarray:
         _put_between(x, joint, x[:, pair])
     if track.fps is None or math.isclose(track.fps, fps, rel_tol=1e-3):
         return x
+    if len(x) * fps / track.fps > _MOST_FRAMES:
+        raise TmorError(
+            f"{who} has {len(x)} frames at {track.fps:g} per second, which last {len(x) / track.fps / 86400:.3g} days; "
+            "expected its frames per second"
+        )
     count = max(1, round(len(x) * fps / track.fps))
     return sample_at(x, np.minimum(np.arange(count) * (track.fps / fps), len(x) - 1))
 

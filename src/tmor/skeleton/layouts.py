@@ -121,7 +121,7 @@ class Layout:
         bones: pairs of joint names that are drawn as lines; found from the joint names when not given.
 
     Raises:
-        LayoutError: no joints, a joint named twice, or a bone on an unknown joint.
+        LayoutError: a name that is no text, no joints, a joint named twice, or a bone on an unknown joint.
     """
 
     name: str
@@ -133,6 +133,8 @@ class Layout:
     """``mirror[j]`` is the index of joint j's counterpart on the other side of the body (itself for the middle)."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise LayoutError(f"a layout is called {self.name!r:.60}; expected text")
         object.__setattr__(self, "joints", tuple(map(str, self.joints)))
         if not self.joints:
             raise LayoutError(f"layout '{self.name}' has no joints")

@@ -31,7 +31,7 @@ class Track:
     The arrays are copied to float32 and can't be written to.
 
     Raises:
-        TmorError: the shape, the rate, or the values can't be keypoints.
+        TmorError: the shape, the rate, the start, the id, or the values can't be a track's.
         LayoutError: ``layout`` is not known.
     """
 
@@ -44,6 +44,8 @@ class Track:
 
     def __post_init__(self) -> None:
         layout = find_layout(self.layout)
+        if not (self.id is None or isinstance(self.id, str)):
+            raise TmorError(f"track has id {self.id!r:.60}; expected text, or None")
         who = f"track '{self.id}'" if self.id is not None else "track"
         points = np.array(self.keypoints, dtype=np.float32)
         if points.ndim != 3 or points.shape[2] not in (2, 3):
@@ -57,6 +59,8 @@ class Track:
         points[np.isnan(points).any(axis=2)] = np.nan
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
             raise TmorError(f"{who}: fps is {self.fps}; expected a positive number, or None where the rate is unknown")
+        if not math.isfinite(self.start_s):
+            raise TmorError(f"{who}: start_s is {self.start_s}; expected seconds")
         scores = self.scores
         if scores is not None:
             scores = np.array(scores, dtype=np.float32)

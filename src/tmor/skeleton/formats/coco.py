@@ -118,7 +118,8 @@ def _numbered(name: Any) -> tuple[str, int | None]:
     if isinstance(name, int):
         return "", name
     found = re.fullmatch(r"(.*?)(\d+)(\.\w+)?", str(name))
-    return (found[1], int(found[2])) if found else (str(name), None)
+    # No camera counts to a number of a hundred digits, which would take long to read.
+    return (found[1], int(found[2])) if found and len(found[2]) < 100 else (str(name), None)
 
 
 def _places(path: Path, content: dict[str, Any]) -> dict[Any, tuple[str, int]]:

@@ -10,7 +10,9 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from lzma import LZMAError
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,7 +20,20 @@ import numpy as np
 from tmor.errors import FormatError, TmorError
 
 _log = logging.getLogger("tmor")
-_SLOWEST_FPS, _FASTEST_FPS = 0.2, 1000.0  # 0.04 are seconds per frame
+SLOWEST_FPS, FASTEST_FPS = 0.2, 1000.0
+"""Of what a file says; 0.04 are seconds per frame."""
+
+_MOST_UNPACKED, _MOST_TIMES = 2**30, 50
+# What archives and headers of arrays raise that are damaged; some of it numpy lets through from its parser.
+_DAMAGED = (
+    *(ValueError, OSError, EOFError, MemoryError, RuntimeError, OverflowError, SyntaxError, LookupError, TypeError),
+    *(TokenError, LZMAError, zipfile.BadZipFile, zlib.error),
+)
+
+
+def readable(name: str) -> str:
+    """The name of a file as text that can be written: bytes of it that are no UTF-8 become ``\\udcff``."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def read_bytes(path: Path, size: int = -1) -> bytes:
@@ -100,7 +115,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an .npz. Pickled objects are refused.
 
     Raises:
-        FormatError: there is no such file, it is truncated, no .npz, or holds pickled objects.
+        FormatError: there is no such file, it is truncated, no .npz, holds pickled objects, or unpacks to over a GiB
+            and 50 times its size, as no arrays of poses do.
     """
     if not path.is_file():
         raise FormatError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}; expected an .npz")
@@ -112,15 +128,42 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     name = None
     try:
         with np.load(path, allow_pickle=False) as archive:
+            unpacked = sum(member.file_size for member in archive.zip.infolist())
+            if unpacked > max(_MOST_UNPACKED, _MOST_TIMES * path.stat().st_size):
+                raise FormatError(
+                    f"{path}: unpacks to {unpacked:,} bytes, {unpacked / path.stat().st_size:.0f} times its size; "
+                    f"expected at most {_MOST_TIMES} times, or {_MOST_UNPACKED:,} bytes"
+                )
             for name in archive.files:
                 array = archive[name]
                 if not isinstance(array, np.ndarray):
                     raise FormatError(f"{path}: member '{name}' is not an array")
+                _check_text(path, name, array)
                 arrays[name] = array
-    except (ValueError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except FormatError:
+        raise
+    except _DAMAGED as error:
         where = "" if name is None else f"array '{name}' "
         raise FormatError(f"{path}: {where}can't be read: {error}") from error
     return arrays
+
+
+def _check_text(path: Path, name: str, array: np.ndarray) -> None:
+    """Refuse half characters, which can't be printed, and numbers that are no characters, on which Python breaks."""
+    if array.dtype.kind == "U" and array.nbytes:
+        codes = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), dtype=np.uint32)
+        bad = codes[(codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))]
+        if len(bad):
+            raise FormatError(f"{path}: array '{name}' holds U+{bad[0]:04X}, which is no character; expected text")
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays of an .npz, without reading them; none where it is no .npz."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except _DAMAGED:
+        return []
 
 
 def frame_rate(path: Path, arrays: Mapping[str, np.ndarray]) -> float | None:
@@ -130,10 +173,10 @@ def frame_rate(path: Path, arrays: Mapping[str, np.ndarray]) -> float | None:
         FormatError: it is not one number that can be a rate.
     """
     raw = arrays.get("fps", np.array(0.0))
-    if raw.size != 1 or raw.dtype.kind not in "fiu" or not (raw == 0 or _SLOWEST_FPS <= raw <= _FASTEST_FPS):
+    if raw.size != 1 or raw.dtype.kind not in "fiu" or not (raw == 0 or SLOWEST_FPS <= raw <= FASTEST_FPS):
         raise FormatError(
-            f"{path}: fps is {raw.tolist()}; expected one number, frames per second from {_SLOWEST_FPS:g} to "
-            f"{_FASTEST_FPS:g}, 0 where the rate is unknown"
+            f"{path}: fps is {raw.tolist()}; expected one number, frames per second from {SLOWEST_FPS:g} to "
+            f"{FASTEST_FPS:g}, 0 where the rate is unknown"
         )
     return float(raw.item()) or None
 
@@ -158,8 +201,11 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, overwrite: boo
     """Write an .npz whole or not at all: a crash leaves what was there before.
 
     Raises:
-        TmorError: the file exists and ``overwrite`` is False, or its folder does not exist.
+        TmorError: the file exists and ``overwrite`` is False, its folder does not exist, or a text holds what is no
+            character.
     """
+    for name, array in arrays.items():
+        _check_text(path, name, np.asanyarray(array))
     if path.exists() and not overwrite:
         raise TmorError(f"{path}: exists already; pass overwrite=True to replace it")
     if not path.parent.is_dir():

@@ -63,7 +63,7 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Track]:
     try:
         header = json.loads(str(arrays["tmor_tracks"]))
         version = header["version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise FormatError(f"{path}: tmor_tracks is not the JSON header that write_tracks writes: {error}") from error
     if version != VERSION:
         raise FormatError(f"{path}: tracks of version {version}; this tmor reads version {VERSION}")

@@ -46,7 +46,7 @@ class _Lines:
     def count(self, what: str) -> int:
         """A count of things that take a line each at the least."""
         value = self.row(what, 1)[0]
-        if not value.isdecimal():
+        if not value.isdecimal() or len(value) > 100:
             raise FormatError(f"{self.path}, line {self.at}: '{value[:20]}'; expected {what}")
         left = len(self.lines) - self.at
         if int(value) > left:

@@ -14,7 +14,7 @@ array              shape                 meaning
 ``layout``         ()                    optional, str: the layout's name
 ``fps``            ()                    optional, float: frames per second; 0 = unknown
 ``seq_id``         (n,)                  optional, str (or ``clip_id``)
-``label``          (n,)                  optional, int: class of the sequence, -1 = none
+``label``          (n,)                  optional, int: class of the sequence, -1 = none; needs ``class_names``
 ``class_names``    (k,)                  optional, str: names of the classes
 ``visible``        (f, [p,] j)           optional, bool or 0/1: joints that were seen
 ``tracked``        (f, [p])              optional, bool or 0/1: frames in which the person was seen
@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -44,7 +44,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tmor.errors import FormatError, LayoutError, TmorError
-from tmor.skeleton.formats.files import frame_rate, read_arrays, warn_of_zeros, write_arrays
+from tmor.skeleton.formats.files import frame_rate, read_arrays, readable, warn_of_zeros, write_arrays
 from tmor.skeleton.formats.persons import MAX_FRAMES, person_id
 from tmor.skeleton.layouts import LAYOUTS, Layout
 from tmor.skeleton.tracks import Track
@@ -168,8 +168,8 @@ class PackedSet:
         raise TmorError(f"set '{self.name}' has no part '{name}'; its parts are {', '.join(parts) or 'none'}")
 
 
-def is_packed(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether the arrays of an .npz are those of a packed set."""
+def is_packed(arrays: Collection[str]) -> bool:
+    """Whether the arrays of an .npz, or their names alone, are those of a packed set."""
     return "offsets" in arrays and "joint_names" in arrays and ("joints" in arrays or "joints_milli" in arrays)
 
 
@@ -200,6 +200,9 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> PackedSet:
     if "label" in arrays:
         labels = _integers(path, arrays, "label", (n,))
         _check_range(path, "label", labels, -1, k, "class_names")
+        if not class_names:
+            _log.warning("%s: label is not used, as no class_names say what its numbers mean", path)
+            labels = None
     frame_labels = None
     if label_key is not None:
         frame_labels = _integers(path, arrays, label_key, (len(points),))
@@ -233,7 +236,7 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> PackedSet:
         else:
             _log.info("%s: array '%s' of shape %s is not used", path, key, array.shape)
     return PackedSet(
-        name=path.stem,
+        name=readable(path.stem),
         keypoints=points,
         offsets=offsets,
         layout=_layout(path, arrays, joints=points.shape[-2]),

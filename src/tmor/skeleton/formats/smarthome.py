@@ -7,14 +7,13 @@ frame and are followed by the nearest mid hip. The rate is that of a number ``fp
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tmor.errors import FormatError
-from tmor.skeleton.formats.files import numbers, read_json
+from tmor.skeleton.formats.files import FASTEST_FPS, SLOWEST_FPS, numbers, read_json
 from tmor.skeleton.formats.persons import link, to_tracks
 from tmor.skeleton.layouts import LAYOUTS
 from tmor.skeleton.tracks import Track
@@ -53,6 +52,9 @@ def read_smarthome(path: str | Path, content: Any = None) -> list[Track]:
             points[(points == 0).all(axis=1)] = np.nan
             frames[t].append(points)
     fps = content.get("fps")
-    if fps is not None and not (isinstance(fps, int | float) and math.isfinite(fps) and fps > 0):
-        raise FormatError(f"{path}: fps is {fps}; expected a positive number")
+    is_rate = isinstance(fps, int | float) and not isinstance(fps, bool) and SLOWEST_FPS <= fps <= FASTEST_FPS
+    if not (fps is None or is_rate):
+        raise FormatError(
+            f"{path}: fps is {fps!r:.60}; expected frames per second from {SLOWEST_FPS:g} to {FASTEST_FPS:g}"
+        )
     return to_tracks(link(frames, layout), layout, path=path, id=path.stem, fps=fps)
