@@ -9,7 +9,14 @@ import pytest
 
 from tmor.errors import FormatError, TmorError
 from tmor.posecap.captions import _descriptions, describe, mirror_text, plain_label
-from tmor.posecap.triplets import Triplet, attach_videos, read_captioned, read_triplets
+from tmor.posecap.triplets import (
+    Triplet,
+    attach_videos,
+    is_by_sequence,
+    read_captioned,
+    read_sequence_captions,
+    read_triplets,
+)
 from tmor.skeleton.layouts import UNIK17
 
 SHIPPED = sorted({text for label, texts in _descriptions().items() for text in (label, *texts)})
@@ -224,6 +231,21 @@ def test_captions_are_clips_and_those_of_the_same_span_are_one(tmp_path: Path) -
     assert spans(triplets) == [("toy/b", 40, 70), ("toy/a@1-2.5", 10, 25), ("toy/a@3-60", 30, 40)]
     assert [t.texts for t in triplets] == [("somebody waits",), ("a jump", "a leap"), ("a fall",)]
     assert all(t.label is None for t in triplets)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_captions_of_sequences_are_read_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "captions.json"
+    path.write_bytes('[{"seq_id": "a", "start_s": null, "end_s": null, "text": "does a plié"}]'.encode(encoding))
+    assert is_by_sequence(path)
+    assert read_sequence_captions(path) == {("a", None, None): ["does a plié"]}
+    path.write_bytes('[{"video": "a", "text": "does a plié"}]'.encode(encoding))
+    assert not is_by_sequence(path)
+
+
+def test_a_tag_of_a_class_without_a_name_has_no_text(tmp_path: Path) -> None:
+    path = write_set(tmp_path / "set.npz", class_names=np.array([], dtype=np.str_), tags=[[0, 20, 7]])
+    assert {(t.texts, t.label) for t in read_triplets(path)} == {((), None)}
 
 
 def test_captions_of_sequences_outside_the_part_are_left_out(tmp_path: Path) -> None:

@@ -127,6 +127,11 @@ def test_entries_without_text_are_counted(tmp_path, caplog):
         ('{"video": "a", "text": "b"}\n{"video" "a"}', "not valid JSON at line 2, column 10"),
         ("[" * 100_000, "can't be captions"),
         (" \n", "the file is empty"),
+        ('video,text\na,"b\nc,d\ne,f\n', "line 2: a quotation mark opens, and nothing closes it"),
+        ('video,text\na,b\n\n"c,d', "line 4: a quotation mark opens, and nothing closes it"),
+        ('video,"text\na,b\n', "line 1: a quotation mark opens, and nothing closes it"),
+        ("video,text,Text\na,b,c\n", "has two columns 'text' (video, text, Text); expected one"),
+        ('[{"video": "a", "text": "waves \\ud83d"}]', "holds half a character, \\ud83d, after "),
         ("video,text\na," + "x" * 10_001, "line 2: a text of 10001 characters; expected at most 10000"),
     ],
 )
@@ -143,6 +148,18 @@ def test_descriptions_that_are_none_say_so(tmp_path):
         read_descriptions(written(tmp_path, "a.json", "[]"))
     with pytest.raises(FormatError, match="class 'wave' has 3; expected a list of descriptions"):
         read_descriptions(written(tmp_path, "b.json", '{"wave": 3}'))
+    path = written(tmp_path, "c.json", '{"labels": ["sit down", "drink"]}')
+    with pytest.raises(FormatError) as error:
+        read_descriptions(path)
+    assert str(error.value) == f'{path}: has a key "labels"; expected {{"class name": ["description", ...], ...}}'
+
+
+def test_quoted_cells_may_hold_lines_and_a_table_may_end_anyhow(tmp_path):
+    for end in ("", "\n", "\n\n"):
+        path = written(tmp_path, "t.csv", f'video,text\na,"waves\nboth hands"\nb,"he said ""go"""{end}')
+        assert told(read_captions(path)) == [("a", None, None, "waves both hands"), ("b", None, None, 'he said "go"')]
+    path = written(tmp_path, "t.csv", "video,text,,\na,waves,,\n")  # columns without a name are none
+    assert told(read_captions(path)) == [("a", None, None, "waves")]
 
 
 # --- encodings -------------------------------------------------------------------------------------------------------

@@ -125,6 +125,9 @@ _START = ("starts", "start", "starttime", "startsec", "startseconds", "begin", "
 _END = ("ends", "end", "endtime", "endsec", "endseconds", "stop", "to", "offset")
 _TEXT = ("text", "caption", "captions", "description", "sentence", "narration")
 _LABEL = ("label", "action", "class", "classname", "category", "activity")
+_COLUMNS = (*_SOURCE, *_START, *_END, *_TEXT, *_LABEL)
+_LAST = "(end of the table)"  # a line of ours, which a cell swallows whose quotation mark is not closed
+_LISTS = ("labels", "label", "classes", "class_names", "classnames", "names", "categories", "actions")  # no class names
 _SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".srt", ".vtt")
 _EXPECTED = (
     "expected a table (CSV, TSV) or a list of objects (JSON, JSONL) with source (or video, file), text (or caption) or "
@@ -180,17 +183,28 @@ def read_descriptions(path: str | Path) -> dict[str, tuple[str, ...]]:
         FormatError: it is not such a file.
     """
     path = Path(path)
-    value = _json(path, _decoded(path))
+    value = read_json_text(path)
     if not isinstance(value, dict):
         raise FormatError(f'{path}: is a {type(value).__name__}; expected {{"class name": ["description", ...]}}')
     found: dict[str, tuple[str, ...]] = {}
     for label, texts in value.items():
+        if label in _LISTS:
+            raise FormatError(f'{path}: has a key "{label}"; expected {{"class name": ["description", ...], ...}}')
         texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise FormatError(f"{path}: class '{label}' has {texts!r:.60}; expected a list of descriptions")
         cleaned = [" ".join(text.split()) for text in texts]
         found[label] = tuple(filter(None, cleaned))
     return found
+
+
+def read_json_text(path: Path) -> Any:
+    """The content of a JSON file in any of the encodings of :func:`read_captions`.
+
+    Raises:
+        FormatError: there is no such file, it is too large, or no JSON.
+    """
+    return _json(path, _decoded(path))
 
 
 def _read_file(path: Path, name: str, descriptions: Mapping[str, Sequence[str]]) -> Iterator[Caption]:
@@ -214,7 +228,7 @@ def _read_file(path: Path, name: str, descriptions: Mapping[str, Sequence[str]])
 def _captions(
     row: Mapping[str, Any], where: str, origin: str, descriptions: Mapping[str, Sequence[str]]
 ) -> Iterator[Caption]:
-    columns = {re.sub(r"[\W_]", "", key).lower(): key for key in row}
+    columns = {_bare(key): key for key in row}
 
     def value(names: tuple[str, ...]) -> Any:
         key = next((columns[name] for name in names if name in columns), None)
@@ -238,6 +252,10 @@ def _captions(
         yield from (replace(base, text=text, kind="description") for text in described)
     for text in _texts(value(_TEXT), where):
         yield replace(base, text=text)
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
 
 
 def _texts(value: Any, where: str) -> list[str]:
@@ -271,19 +289,26 @@ def _table(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]:
     delimiter = max("\t;,", key=header.count)
     if delimiter not in header:
         raise FormatError(f"{path}: begins with {header[:60].strip()!r}; {_EXPECTED}")
-    reader = csv.reader(io.StringIO(text.lstrip()), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(f"{text.lstrip()}\n{_LAST}"), delimiter=delimiter)
     skipped = text[: len(text) - len(text.lstrip())].count("\n")
+    first, names = 1 + skipped, list[str]()
     try:
-        names = [name.strip() for name in next(reader)]
         for cells in reader:
             where = f"{path}, line {reader.line_num + skipped}"
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(names):
-                raise FormatError(
-                    f"{where}: has {len(cells)} cells; expected {len(names)} as in the header ({', '.join(names)})"
-                )
-            yield where, dict(zip(names, cells, strict=True))
+            if cells and cells[-1].endswith(f"\n{_LAST}"):
+                raise FormatError(f"{path}, line {first}: a quotation mark opens, and nothing closes it")
+            first = reader.line_num + skipped + 1
+            if not names:
+                names = [name.strip() for name in cells]
+                bare = [_bare(name) for name in names]
+                if twice := next((name for name in _COLUMNS if bare.count(name) > 1), None):
+                    raise FormatError(f"{path}: has two columns '{twice}' ({', '.join(names)}); expected one")
+            elif cells != [_LAST] and any(cell.strip() for cell in cells):
+                if len(cells) != len(names):
+                    raise FormatError(
+                        f"{where}: has {len(cells)} cells; expected {len(names)} as in the header ({', '.join(names)})"
+                    )
+                yield where, dict(zip(names, cells, strict=True))
     except csv.Error as error:
         raise FormatError(f"{path}, line {reader.line_num + skipped}: not a table: {error}") from None
 
@@ -304,7 +329,14 @@ def _objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _json(path: Path, text: str, *, first_line: int = 1) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError as error:
+        around = error.object[max(0, error.start - 20) : error.start]
+        raise FormatError(
+            f"{path}: holds half a character, {ascii(error.object[error.start])[1:-1]}, after {around!r}; expected text"
+        ) from None
     except json.JSONDecodeError as error:
         raise FormatError(
             f"{path}: not valid JSON at line {error.lineno + first_line - 1}, column {error.colno}: {error.msg}"

@@ -10,8 +10,8 @@ import numpy as np
 
 from tmor.errors import FormatError
 from tmor.posecap.captions import describe
+from tmor.posecap.texts import read_json_text
 from tmor.skeleton.formats import PackedSet, read_packed
-from tmor.skeleton.formats.files import read_json
 from tmor.skeleton.tracks import Track
 
 _BEFORE_TAG_S, _AFTER_TAG_S = 1.5, 1.0
@@ -89,6 +89,15 @@ def read_captioned(
     return _captioned(packed, sequences, captions) + _labelled(packed, rest, True), set(packed.ids)
 
 
+def is_by_sequence(path: str | Path) -> bool:
+    """Whether a file is a JSON list that begins with an object with ``seq_id``, for :func:`read_sequence_captions`."""
+    try:
+        content = read_json_text(Path(path))
+    except FormatError:
+        return False  # a table, or damaged, as :func:`tmor.posecap.texts.read_captions` will say
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "seq_id" in content[0]
+
+
 def read_sequence_captions(path: str | Path) -> SequenceCaptions:
     """Captions of a packed set's sequences: a JSON list of {"seq_id", "start_s", "end_s", "text"}.
 
@@ -98,7 +107,7 @@ def read_sequence_captions(path: str | Path) -> SequenceCaptions:
     fields = ("seq_id", "start_s", "end_s", "text")
     expected = f"expected a JSON list of objects with {', '.join(fields)}"
     try:
-        rows = read_json(Path(path))
+        rows = read_json_text(Path(path))
     except FormatError as error:
         raise FormatError(f"captions {error}; {expected}") from None
     if not isinstance(rows, list):
@@ -141,7 +150,8 @@ def _labelled(packed: PackedSet, sequences: Sequence[int], descriptions: bool) -
     for i in sequences:
         for track in packed.tracks(i):
             for suffix, clip, k in _pieces(packed, i, track):
-                name = None if k is None or k < 0 else packed.class_names[k]
+                # Classes of tags and segments may have no names.
+                name = packed.class_names[k] if k is not None and 0 <= k < len(packed.class_names) else None
                 triplets.append(
                     Triplet(
                         id=f"{packed.name}/{track.id}{suffix}",
