@@ -1,5 +1,6 @@
 """Building data sets: stop, resume, extend, refuse; what is skipped is listed."""
 
+import io
 import json
 import os
 import random
@@ -10,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ from tmor.config import BuildConfig
 from tmor.errors import TmorError
 from tmor.pose.videos import content_id
 from tmor.posecap import build as building
+from tmor.posecap import engines
+from tmor.posecap.audit import verify
 from tmor.posecap.build import REPORT, build, embed
 from tmor.posecap.captioners import Clip, EndpointCaptioner
-from tmor.posecap.engines import read_all
 from tmor.posecap.readers import Clips, PoseReader, _cut_all, cut
-from tmor.posecap.shards import open_shards
+from tmor.posecap.shards import create_shards, open_shards
 from tmor.posecap.sources import Source, find_poses, find_videos
 from tmor.posecap.texts import Caption
 from tmor.posecap.triplets import read_triplets
@@ -343,8 +345,8 @@ def test_a_pool_outlives_its_processes(tmp_path: Path) -> None:
 def test_a_process_that_dies_while_nobody_waits_for_it_takes_its_source_alone(tmp_path: Path) -> None:
     source = videos(tmp_path / "videos", 4)
     (source / "clip001.mp4").write_text("die")
-    errors = []
-    for made in read_all(FakeReader(), iter([(s, "") for s in find_videos([source])]), workers=1, engine="local"):
+    items, errors = iter([(s, "") for s in find_videos([source])]), []
+    for made in engines.read_all(FakeReader(), items, workers=1, engine="local"):
         errors.append(made.error)
         if len(errors) == 1:
             time.sleep(2)  # as a commit takes
@@ -532,6 +534,29 @@ def test_videos_that_fail_leave_the_poses_their_data_set(tmp_path: Path, monkeyp
     assert "1 source: 1 built, 0 there before, 0 skipped; 1 new triplet, 1 in all" in run.stdout
 
 
+def test_what_is_said_of_videos_and_poses_is_said_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tmor.cli.data._teachers", lambda text, video: (FakeTeacher("t"), None))
+    monkeypatch.setattr(engines, "_in_pool", lambda work, items, workers: map(engines._Work(FakeReader()), items))
+    source = videos(tmp_path / "videos", 2)
+    (source / "broken.mp4").write_text("no video")
+    write_packed(tmp_path / "gym.npz", [replace(SAMPLES[5], id="s0")])
+    (tmp_path / "captions.csv").write_text("source,text\nclip000,waves\ngym,claps\nnobody,hops\n")
+    command = ["build", str(source), "-o", str(tmp_path / "out"), "--from-poses", str(tmp_path / "gym.npz")]
+    command += ["--captions", str(tmp_path / "captions.csv"), "--text-teacher", "fake"]
+    run = CliRunner().invoke(app, command)
+    assert run.exit_code == 0
+    assert "3 sources: 2 built, 0 there before, 1 skipped" in run.stdout
+    assert "1 source: 1 built, 0 there before, 0 skipped" in run.stdout
+    assert run.stdout.count("about no source") == 1 and "1 caption is about no source: nobody" in run.stdout
+    report = json.loads((tmp_path / "out" / REPORT).read_text())
+    assert list(report["skipped"]) == ["broken.mp4"]
+    assert (report["sources"], report["built"], report["unused_captions"]) == (4, 3, ["nobody"])
+    assert report["triplets"] == report["clips"] == len(open_shards(tmp_path / "out"))
+    assert report["embedded"]["text"] + report["not_embedded"]["text"] == report["triplets"]
+    assert run.stdout.count("text embedding") == 1
+
+
 def test_a_dry_run_asks_each_thing_once_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
     some = [replace(track, id=f"s{i}") for i, track in enumerate(SAMPLES[:4])]
@@ -636,6 +661,117 @@ def test_a_folder_of_openpose_frames_is_one_source(tmp_path: Path) -> None:
     report = build(tmp_path / "out", sources, PoseReader(BuildConfig()))
     assert list(report.skipped) == ["b.bvh"]
     assert report.left_out == {"moves less than 0.02 body sizes": 1}
+
+
+def test_two_files_of_one_name_are_an_error_and_not_one_of_them_less(tmp_path: Path) -> None:
+    for n, camera in enumerate("ab"):
+        (tmp_path / camera / "clips").mkdir(parents=True)
+        (tmp_path / camera / "clips" / "x.mp4").write_text(str(n))
+    a, b = tmp_path / "a" / "clips", tmp_path / "b" / "clips"
+    with pytest.raises(TmorError) as error:
+        find_videos([a, b])
+    assert str(error.value) == (
+        f"{b}/x.mp4: the data set would call it clips/x.mp4, as {a}/x.mp4; expected folders of different names"
+    )
+    assert len(find_videos([a, a / "x.mp4"])) == 1  # the same file given twice is one
+
+
+def test_the_case_of_a_suffix_and_bytes_in_a_name_do_not_matter(tmp_path: Path) -> None:
+    upper, strange = tmp_path / "GYM.NPZ", Path(os.fsdecode(os.fsencode(tmp_path) + b"/gym\xff.npz"))
+    for path, track in ((upper, SAMPLES[0]), (strange, SAMPLES[9])):
+        write_packed(tmp_path / "t.npz", [replace(track, id="s0")], labels=["wave"], columns={"is_train": [True]})
+        (tmp_path / "t.npz").rename(path)
+    (source,) = find_poses([upper], part="is_train")
+    assert source.name == "GYM.NPZ#is_train"
+    report = build(tmp_path / "out", find_poses([tmp_path]), PoseReader(BuildConfig()), licence="CC0")
+    assert (report.clips, report.skipped) == (2, {})
+    records = {r.source: r for _, r in open_shards(tmp_path / "out").records()}
+    assert {name: (r.id, r.label) for name, r in records.items()} == {
+        "GYM.NPZ": ("GYM/s0", "wave"),
+        "gym\\udcff.npz": ("gym\\udcff/s0", "wave"),
+    }
+    audit = verify(tmp_path / "out", sources=[tmp_path])
+    assert (audit.wrong, audit.notes) == ((), ())
+
+
+def test_a_packed_set_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_packed(tmp_path / "gym.npz", [replace(SAMPLES[0], id="s0")], labels=["wave"])
+    read, load = [], np.load
+    monkeypatch.setattr(np, "load", lambda path, **options: read.append(path) or load(path, **options))
+    (source,) = find_poses([tmp_path / "gym.npz"])
+    assert len(PoseReader(BuildConfig())(source).triplets) == 1
+    assert read == [tmp_path / "gym.npz"]
+
+
+def test_verify_finds_every_kind_of_source(tmp_path: Path) -> None:
+    folder = tmp_path / "poses"
+    (folder / "walk").mkdir(parents=True)
+    write_tracks(folder / "take #3.npz", SAMPLES[:1])
+    person = np.random.default_rng(0).uniform(1, 500, size=(40, 75)).tolist()
+    for i, values in enumerate(person):
+        people = {"people": [{"pose_keypoints_2d": values}]}
+        (folder / "walk" / f"walk_{i:012d}_keypoints.json").write_text(json.dumps(people))
+    build(tmp_path / "out", find_poses([folder]), PoseReader(BuildConfig()), licence="CC0")
+    assert {r.source for _, r in open_shards(tmp_path / "out").records()} == {"take #3.npz", "walk"}
+    audit = verify(tmp_path / "out", sources=[folder])
+    assert (audit.wrong, audit.notes) == ((), ())
+    (folder / "walk" / "walk_000000000007_keypoints.json").write_text('{"people": []}')
+    assert [finding.examples for finding in verify(tmp_path / "out", sources=[folder]).wrong] == [("walk",)]
+
+
+def test_files_of_the_users_own_stay_as_they_are(tmp_path: Path) -> None:
+    sources = find_videos([videos(tmp_path / "videos", 1)])
+    out = tmp_path / "out"
+    out.mkdir()
+    for name, message in (
+        (REPORT, "exists already, without a data set beside it; choose another folder"),
+        ("build.lock", "begins with 'mine', no lock of a build; choose another folder"),
+    ):
+        (out / name).write_text("mine")
+        with pytest.raises(TmorError) as error:
+            build(out, sources, FakeReader())
+        assert str(error.value) == f"{out / name}: {message}"
+        assert [path.name for path in out.iterdir()] == [name]
+        assert (out / name).read_text() == "mine"
+        (out / name).unlink()
+
+
+def test_a_data_set_of_other_settings_is_named(tmp_path: Path) -> None:
+    sources = find_videos([videos(tmp_path / "videos", 1)])
+    create_shards(tmp_path / "newer", settings={**asdict(BuildConfig()), "camera": 2})
+    with pytest.raises(TmorError, match="was built with camera 2; use the same"):
+        build(tmp_path / "newer", sources, FakeReader())
+    create_shards(tmp_path / "bare")
+    with pytest.raises(TmorError, match="was built with other settings than clip_s, overlap, "):
+        build(tmp_path / "bare", sources, FakeReader())
+
+
+def test_what_a_source_can_not_give_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_packed(tmp_path / "gym.npz", [replace(track, id="s") for track in SAMPLES[:3]])
+    report = build(tmp_path / "a", find_poses([tmp_path / "gym.npz"]), PoseReader(BuildConfig()))
+    assert (report.clips, report.left_out) == (1, {"of the same id as another of its file": 2})
+    monkeypatch.setattr(building, "MAX_FRAMES", 10)  # a longer triplet could not be read again
+    report = build(tmp_path / "b", find_poses([tmp_path / "gym.npz"]), PoseReader(BuildConfig()))
+    assert (report.clips, report.left_out) == (0, {"more than 10 frames": 3})
+
+
+def test_text_that_can_not_be_written_is_no_traceback(tmp_path: Path) -> None:
+    sources = find_videos([videos(tmp_path / "videos", 1)])
+    with pytest.raises(TmorError, match=r"out: can't be written: .*surrogates not allowed; the data set is as it was"):
+        build(tmp_path / "out", sources, FakeReader(), licence="CC \udcff")
+
+
+def test_a_full_disk_at_the_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.FileIO):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda self, mode, **_: Full(self, mode.replace("b", "")))
+    with (
+        pytest.raises(TmorError, match="out: can't be written: No space left on device"),
+        building._locked(tmp_path / "out"),
+    ):
+        pass
 
 
 def test_no_videos_is_an_error(tmp_path: Path) -> None:

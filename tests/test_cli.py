@@ -134,6 +134,16 @@ def test_a_file_that_is_none_is_named(run, tmp_path, command):
     assert "there is no such file" in err
 
 
+def test_names_that_are_no_text_are_printed_all_the_same(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/w\xff.npz"))
+    np.savez(path, keypoints=np.ones((2, 17, 2)), layout="coco17")
+    command = [sys.executable, "-m", "tmor.cli", "inspect", path, "--json"]
+    run = subprocess.run(
+        command, env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"}, capture_output=True, check=True
+    )
+    assert json.loads(run.stdout)["tracks"][0]["id"] == "w\udcff"
+
+
 def test_inspect_tells_and_draws(run, poses, tmp_path):
     code, out, _ = run("inspect", poses, "--png", tmp_path / "sheet.png")
     assert code == 0

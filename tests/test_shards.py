@@ -23,7 +23,7 @@ from tmor.model.unik import UnikShape
 from tmor.posecap.audit import statistics, verify
 from tmor.posecap.duplicates import Seen, signature
 from tmor.posecap.rows import Record
-from tmor.posecap.shards import Shards, create_shards, epoch_rows, is_shards, open_shards
+from tmor.posecap.shards import Shards, create_shards, discard_shards, epoch_rows, is_shards, open_shards
 from tmor.posecap.texts import Caption
 from tmor.pretrain import loop
 from tmor.pretrain.clips import Clips
@@ -296,10 +296,31 @@ def test_wrong_places_and_versions(tmp_path: Path, filled: Path) -> None:
             open_shards(tmp_path / name)
 
 
+def test_a_data_set_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = lance.write_dataset
+
+    def killed(*args, **kwargs):
+        write(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lance, "write_dataset", killed)
+    with pytest.raises(KeyboardInterrupt):
+        create_shards(tmp_path)
+    assert not is_shards(tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(TmorError, match="holds no triplets"):
+        create_shards(tmp_path).triplets()
+    assert [path.name for path in tmp_path.iterdir()] == ["triplets.lance"]
+    discard_shards(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_rows_columns_and_conditions_that_are_not_there(filled: Path) -> None:
     shards = open_shards(filled)
     with pytest.raises(TmorError, match=r"row 72; expected rows 0 to 71"):
         shards.take([3, 72])
+    with pytest.raises(TmorError, match=r"row -1; expected rows 0 to 71"):
+        shards.take([3, -1])
     with pytest.raises(TmorError, match="has no column 'video' to train on"):
         shards.take([3], columns=("video",))
     with pytest.raises(TmorError, match=r"can't select triplets where nix = 3: .*No field named nix"):

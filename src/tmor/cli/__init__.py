@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import NoReturn
@@ -20,6 +21,8 @@ __all__ = ["app", "err", "main", "out"]
 
 def main() -> None:
     """Run the command line: exit code 2 where the user's input was at fault, 1 where we are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be bytes that are no text
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",

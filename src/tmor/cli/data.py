@@ -201,6 +201,7 @@ def build(
     from tmor.posecap.captioners import EndpointCaptioner, load_captioner
     from tmor.posecap.readers import PoseReader, Reader, VideoReader
     from tmor.posecap.sources import find_poses, find_videos
+    from tmor.posecap.triplets import is_by_sequence, read_sequence_captions
 
     config = build_config(
         {
@@ -214,9 +215,7 @@ def build(
     if split not in ("", "train", "test"):
         raise TmorError(f"--split {split}; expected train, test, or nothing")
     texts, filtered, by_sequence = [], None, {}
-    if captions is not None and from_poses and _is_by_sequence(captions):
-        from tmor.posecap.triplets import read_sequence_captions
-
+    if captions is not None and from_poses and is_by_sequence(captions):
         by_sequence = read_sequence_captions(captions)
     elif captions is not None:
         from tmor.posecap.filters import filter_texts
@@ -234,7 +233,8 @@ def build(
     if from_poses:
         jobs.append((find_poses(from_poses, part=part), PoseReader(config, part, by_sequence)))
     text, video = (None, None) if dry_run else _teachers(text_teacher, video_teacher)
-    reports = []
+    reports: list[BuildReport] = []
+    total: BuildReport | None = None
     with progress_bar("building") as progress:
         for sources, reader in jobs or [([], None)]:
             given: dict[str, Any] = {
@@ -248,10 +248,12 @@ def build(
             if dry_run:
                 report = rehearse(output, sources, reader, **given)
             else:
-                report = run(output, sources, reader, licence=licence, split=split, **given)
-            if (text is not None or video is not None) and not report.failed:
-                embed(output, report=report, text=text, video=video, sources=sources, progress=progress)
+                report = run(output, sources, reader, licence=licence, split=split, earlier=total, **given)
+            total = report if total is None else total + report
             reports.append(report)
+        if (text is not None or video is not None) and not total.failed:
+            every = [source for sources, _ in jobs for source in sources]
+            embed(output, report=total, text=text, video=video, sources=every, progress=progress)
     if all(report.failed for report in reports):
         (name, reason), *others = (each for report in reports for each in report.skipped.items())
         more = f"; and {counted(len(others), 'other')}" if others else ""
@@ -267,21 +269,15 @@ def build(
     if filtered is not None and filtered.dropped:
         err.print(str(filtered), markup=False)
     for report in reports:
+        # What is known only at the end is told there.
+        last = report is reports[-1]
+        report.unused_captions = total.unused_captions if last else []
+        report.embedded, report.not_embedded = (total.embedded, total.not_embedded) if last else ({}, {})
         if as_json:
             print(json.dumps(vars(report), ensure_ascii=False))
         else:
             _print_build(report)
     tell_written(output, "; build-report.json has the details")
-
-
-def _is_by_sequence(captions: Path) -> bool:
-    """Whether it is a packed set's own file of captions."""
-    from tmor.skeleton.formats.files import read_json
-
-    if captions.suffix != ".json" or not captions.is_file():
-        return False
-    content = read_json(captions)
-    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "seq_id" in content[0]
 
 
 def _teachers(text: str | None, video: str | None) -> tuple[TextTeacher | None, VideoTeacher | None]:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from tmor.errors import TmorError
-from tmor.pose.videos import content_id
 from tmor.posecap.duplicates import Seen
 from tmor.posecap.shards import Shards, open_shards
+from tmor.posecap.sources import file_and_part, source_hash
+from tmor.skeleton.formats.files import readable
 from tmor.skeleton.layouts import UNIK17
 
 _MOST_EXAMPLES = 20
@@ -83,7 +84,7 @@ def verify(
     progress("splits", 2, 4)
     splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if "#" not in row["source"]:  # parts of a packed set are apart though they come from one file
+        if not file_and_part(row["source"])[1]:  # parts of a packed set are apart though they come from one file
             splits[row["source_hash"]].add(row["split"] or "")
     leaked = [row["source"] for row in rows if len(splits[row["source_hash"]]) > 1]
     wrong.append(_finding("sources in more than one split", dict.fromkeys(leaked)))
@@ -127,16 +128,16 @@ def _compare(rows: Sequence[dict[str, Any]], folders: Sequence[Path]) -> tuple[l
     files: dict[str, list[Path]] = defaultdict(list)
     for folder in folders:
         for file in folder.rglob("*"):
-            files[file.name].append(file)
+            files[readable(file.name)].append(file)
     changed, unreachable = [], []
-    for name, digest in sorted({(row["source"].partition("#")[0], row["source_hash"]) for row in rows}):
-        there = [f for f in files[Path(name).name] if f"/{f.as_posix()}".endswith(f"/{name}") and f.is_file()]
+    for name, digest in sorted({(file_and_part(row["source"])[0], row["source_hash"]) for row in rows}):
+        there = [f for f in files[Path(name).name] if f"/{readable(f.as_posix())}".endswith(f"/{name}")]
         try:
             if not there:
                 unreachable.append(name)
-            elif all(content_id(path) != digest for path in there):
+            elif all(source_hash(path) != digest for path in there):
                 changed.append(name)
-        except TmorError:
+        except (TmorError, OSError):
             unreachable.append(name)
     return changed, unreachable
 

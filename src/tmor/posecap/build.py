@@ -28,12 +28,12 @@ from tmor.posecap.clip_texts import ClipTexts
 from tmor.posecap.duplicates import Seen, signature
 from tmor.posecap.engines import Engine, Made, read_all
 from tmor.posecap.readers import Clips, Reader
-from tmor.posecap.rows import Record
+from tmor.posecap.rows import MAX_FRAMES, Record
 from tmor.posecap.shards import Shards, create_shards, discard_shards, is_shards, open_shards
-from tmor.posecap.sources import Source, source_hash
+from tmor.posecap.sources import Source, file_and_part, is_npz, source_hash
 from tmor.posecap.texts import Caption
 from tmor.posecap.triplets import Triplet
-from tmor.skeleton.formats.files import is_video, whole_file
+from tmor.skeleton.formats.files import is_video, readable, whole_file
 from tmor.teachers.cache import embed_texts, embed_videos
 from tmor.teachers.huggingface import TextTeacher, VideoTeacher
 
@@ -82,6 +82,26 @@ class BuildReport:
     not_embedded: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def __add__(self, later: BuildReport) -> BuildReport:
+        """Of two builds into one folder, with the same captions, as if they had been one."""
+        return BuildReport(
+            sources=self.sources + later.sources,
+            built=self.built + later.built,
+            already=self.already + later.already,
+            same_content=self.same_content | later.same_content,
+            skipped=self.skipped | later.skipped,
+            without_clips=self.without_clips | later.without_clips,
+            clips=self.clips + later.clips,
+            triplets=later.triplets,
+            left_out=self.left_out + later.left_out,
+            without_text=self.without_text + later.without_text,
+            unused_captions=[c for c in later.unused_captions if c in set(self.unused_captions)],
+            rewritten=self.rewritten + later.rewritten,
+            embedded=self.embedded | later.embedded,
+            not_embedded=self.not_embedded | later.not_embedded,
+            seconds=self.seconds + later.seconds,
+        )
+
     @property
     def failed(self) -> bool:
         """Whether there were sources, and not one of them could be taken."""
@@ -107,6 +127,7 @@ def build(
     engine: Engine = "local",
     commit_rows: int = 4096,
     commit_s: float = 60.0,
+    earlier: BuildReport | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> BuildReport:
     """Build, go on building, or extend a data set. Of a new one nothing is left where not one source can be read.
@@ -125,6 +146,7 @@ def build(
         workers: processes that make clips; None = this one. One of several that dies takes only its source with it.
         engine: ``ray`` makes clips on Ray Data, in ``workers`` tasks at once.
         commit_rows, commit_s: how often clips are committed; always those of whole sources.
+        earlier: of other sources, which the same call of the user's built before: ``build-report.json`` is about both.
 
     Raises:
         TmorError: another build works on ``out``, it was built with another config or pose estimator, or it can't be
@@ -157,10 +179,10 @@ def build(
             report.triplets = len(shards)
             report.unused_captions = texts.unused(sources, shards)
             report.seconds = time.monotonic() - started
-            _write_report(out, report)
+            _write_report(out, report if earlier is None else earlier + report)
         if new and report.failed:
-            discard_shards(out)
             (out / REPORT).unlink(missing_ok=True)
+            discard_shards(out)
             (out / _LOCK).unlink(missing_ok=True)
     if new and report.failed and not there:
         with suppress(OSError):  # somebody else has put something into it
@@ -209,12 +231,16 @@ def _check_place(out: Path, sources: Sequence[Source]) -> None:
         raise TmorError(f"{out}: can't be built in an object store; build in a folder and copy that")
     if not sources and not is_shards(out):
         raise TmorError(f"{out}: holds no data set yet, and there is nothing to build from; expected videos or poses")
+    if (out / REPORT).exists() and not is_shards(out):
+        raise TmorError(f"{out / REPORT}: exists already, without a data set beside it; choose another folder")
 
 
 def _opened(out: Path, config: BuildConfig) -> Shards:
     shards = open_shards(out)
-    if shards.settings != asdict(config):
-        was = ", ".join(f"{key} {value}" for key, value in shards.settings.items() if asdict(config)[key] != value)
+    own = asdict(config)
+    if shards.settings != own:
+        was = ", ".join(f"{key} {value}" for key, value in shards.settings.items() if own.get(key) != value)
+        was = was or f"other settings than {', '.join(own)}"
         raise TmorError(f"{out}: was built with {was}; use the same, or build into another folder")
     return shards
 
@@ -261,8 +287,15 @@ class _Writer:
             return
         self._check_estimator(made.clips)
         self._texts.leave(made.clips.unused_captions)
-        kept, left_out = [], Counter(made.clips.left_out)
+        kept, left_out, own_ids = [], Counter(made.clips.left_out), set[str]()
         for triplet in made.clips.triplets:
+            if triplet.id in own_ids:
+                left_out["of the same id as another of its file"] += 1
+                continue
+            if len(triplet.track) > MAX_FRAMES:
+                left_out[f"more than {MAX_FRAMES:,} frames"] += 1
+                continue
+            own_ids.add(triplet.id)
             if triplet.id in self._ids:
                 left_out["there already, from another part or file"] += 1
                 continue
@@ -322,7 +355,7 @@ def _pending(
     """What is not in the data set yet; a part of a packed set is a source of its own."""
 
     def key(name: str, digest: str) -> tuple[str, str]:
-        return digest, name.partition("#")[2]
+        return digest, file_and_part(name)[1]
 
     done = {key(name, digest): name for (_, name), digest in hashes.items()}
     new: dict[tuple[str, str], str] = {}
@@ -364,9 +397,7 @@ def _retold(
 ) -> Iterator[tuple[int, tuple[Caption, ...], str | None]]:
     """(_rowid, texts, label) of triplets whose texts are other ones now."""
     collections = {source.collection for source in sources}
-    collections |= {
-        source.path.stem for source in sources if source.path.suffix == ".npz"
-    }  # packed sets have their own
+    collections |= {readable(source.path.stem) for source in sources if is_npz(source.path)}  # of packed sets
     videos = {(s.collection, s.name): s.path for s in sources if is_video(s.path)}
     for n, (row, record) in enumerate(shards.records()):
         if n % 1024 == 0:
@@ -473,12 +504,12 @@ def _locked(out: Path) -> Iterator[None]:
 
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = (out / _LOCK).open("a+", encoding="utf-8")
+        file = (out / _LOCK).open("a+b", buffering=0)
     except OSError as error:
         raise TmorError(f"{out}: can't be written: {error.strerror}") from error
     with file:
         file.seek(0)
-        said = file.read(500)
+        said = file.read(500).decode(errors="replace")
         holder = re.fullmatch(r"process (\d+) on (.+)\n", said)
         who = said.strip() or "another process"
         try:
@@ -489,11 +520,15 @@ def _locked(out: Path) -> Iterator[None]:
             raise TmorError(
                 f"{out}: {who} is building it, or died there; if it died, delete {out / _LOCK} and try again"
             )
+        if said and not said.startswith("process "):
+            raise TmorError(f"{out / _LOCK}: begins with {said[:30]!r}, no lock of a build; choose another folder")
         if holder:
             _log.warning("%s: %s died while building it; going on from its last commit", out, who)
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        try:
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except OSError as error:
+            raise TmorError(f"{out}: can't be written: {error.strerror}") from error
         try:
             yield
         finally:

@@ -14,7 +14,7 @@ from tmor.posecap.rows import Record
 from tmor.posecap.shards import Shards
 from tmor.posecap.texts import Caption, by_source, texts_of
 from tmor.posecap.triplets import Triplet
-from tmor.skeleton.formats.files import is_video
+from tmor.skeleton.formats.files import is_video, readable
 from tmor.skeleton.tracks import Track
 from tmor.teachers.frames import read_stretches
 
@@ -34,10 +34,11 @@ class ClipTexts:
 
     def first(self, source: Source, triplet: Triplet) -> tuple[tuple[Caption, ...], str | None]:
         """Texts and label of a new clip: what the captions say, then what the source itself says."""
-        kind, later, origin = ("caption", "caption", source.path.name)
+        file = readable(source.path.name)
+        kind, later, origin = ("caption", "caption", file)
         if triplet.label is not None:
             kind, later, origin = ("label", "description", _OURS)
-        own = [Caption(source.name, text, kind=kind, origin=source.path.name) for text in triplet.texts[:1]]
+        own = [Caption(source.name, text, kind=kind, origin=file) for text in triplet.texts[:1]]
         own += [Caption(source.name, text, kind=later, origin=origin) for text in triplet.texts[1:]]
         said = self._said(source.name, triplet.track)
         path = source.path if is_video(source.path) else None

@@ -11,14 +11,14 @@ from typing import Protocol
 import numpy as np
 
 from tmor.config import BuildConfig
-from tmor.errors import LayoutError, TmorError
+from tmor.errors import LayoutError
 from tmor.pose import PoseEstimator, find_people, load_estimator
 from tmor.posecap.clip_texts import caption_name
 from tmor.posecap.sources import Source
 from tmor.posecap.triplets import SequenceCaptions, Triplet, read_captioned
 from tmor.skeleton.canonical import is_seen, prepare
 from tmor.skeleton.formats import read_tracks
-from tmor.skeleton.formats.files import read_arrays
+from tmor.skeleton.formats.files import array_names
 from tmor.skeleton.formats.packed import is_packed
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.tracks import Track
@@ -80,7 +80,7 @@ class PoseReader:
     captions: SequenceCaptions = field(default_factory=dict)
 
     def __call__(self, source: Source) -> Clips:
-        if source.path.suffix != ".npz" or not is_packed(read_arrays(source.path)):
+        if not is_packed(array_names(source.path)):
             clips, ids = _cut_all(read_tracks(source.path), source, self.config), set[str]()
         else:
             triplets, ids = read_captioned(source.path, self.captions, part=self.part)
@@ -136,13 +136,14 @@ def _reason(clip: Track, config: BuildConfig) -> str | None:
     if clip.fps is not None and len(clip) / clip.fps < config.shortest_s - 1e-6:
         return f"shorter than {config.shortest_s:g} s"
     try:
-        if 1 - clip.to(UNIK17).missing_share < config.least_visible:
-            return f"less than {config.least_visible:.0%} of the joints are seen"
-        x = prepare(clip, fps=_FPS)
+        seen = 1 - clip.to(UNIK17).missing_share
     except LayoutError:
         return "the layout has no shoulders or hips"
-    except TmorError:
+    if seen < config.least_visible:
+        return f"less than {config.least_visible:.0%} of the joints are seen"
+    if not seen:
         return "nobody is seen"
+    x = prepare(clip, fps=_FPS)
     if motion(x) < config.least_motion:
         return f"moves less than {config.least_motion:g} body sizes"
     return None

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 Embedding = Literal["video", "text"]
 """The columns that teachers add."""
 
-_TABLE = "triplets.lance"
+_TABLE, _DRAFT = "triplets.lance", ".triplets.lance.part"  # there whole or not at all
 _SETTINGS_KEY = b"tmor.build"
 _ROWS_PER_FILE = 65_536
 _RUN, _WINDOW = 8, 8192
@@ -70,19 +70,23 @@ def create_shards(path: str | Path, *, settings: Mapping[str, Any] | None = None
     """
     if is_shards(path):
         raise TmorError(f"{path}: holds a data set already; choose another folder")
-    lance = _lance()
+    lance, draft = _lance(), Path(path) / _DRAFT
     with _writing(path):
         Path(path).mkdir(parents=True, exist_ok=True)
         empty = schema().empty_table()
         kept = {**empty.schema.metadata, _SETTINGS_KEY: json.dumps(dict(settings or {}))}
-        lance.write_dataset(empty.replace_schema_metadata(kept), str(Path(path) / _TABLE), mode="create")
+        shutil.rmtree(draft, ignore_errors=True)  # of a build that was killed here
+        lance.write_dataset(empty.replace_schema_metadata(kept), str(draft), mode="create")
+        draft.rename(Path(path) / _TABLE)
     return open_shards(path)
 
 
 def discard_shards(path: str | Path) -> None:
     """Take back a data set that :func:`create_shards` made and that holds nothing."""
     assert not len(open_shards(path))
-    shutil.rmtree(Path(path) / _TABLE)
+    draft = Path(path) / _DRAFT
+    (Path(path) / _TABLE).rename(draft)
+    shutil.rmtree(draft)
 
 
 def open_shards(path: str | Path, *, version: int | None = None) -> Shards:
@@ -180,7 +184,8 @@ class Shards:
         """
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise TmorError(f"{self.path}: row {rows.max()}; expected rows 0 to {len(self) - 1}")
+            bad = rows[(rows < 0) | (rows >= len(self))]
+            raise TmorError(f"{self.path}: row {bad[0]}; expected rows 0 to {len(self) - 1}")
         wanted = self._wanted(columns)
         with self._reading():
             table = self._here().take(rows, columns=wanted)
@@ -266,6 +271,8 @@ class Shards:
             found.append(Triplet(record.id, record.collection, record.track, texts, record.label, video))
         if not found:
             splits = sorted({row["split"] or "(none)" for row in self.column("split").to_pylist()})
+            if part is None:
+                raise TmorError(f"{self.path}: holds no triplets")
             raise TmorError(
                 f"{self.path}: no triplet is in part '{part}'; the splits are {', '.join(splits) or 'none'}"
             )
@@ -305,8 +312,8 @@ class Shards:
         """
         if not records:
             return
-        table = to_table(records)
         with _writing(self.path):
+            table = to_table(records)
             self._dataset = _lance().write_dataset(
                 table, self._dataset.uri, mode="append", max_rows_per_file=_ROWS_PER_FILE
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from tmor.errors import FormatError, TmorError
 from tmor.pose.videos import content_id
 from tmor.posecap.shards import is_shards
-from tmor.skeleton.formats.files import is_video, read_bytes
+from tmor.skeleton.formats.files import is_video, read_bytes, readable
 
 _VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp"}
 _POSES = {".npz", ".json", ".skeleton", ".bvh", ".pkl"}
@@ -36,7 +37,7 @@ def find_videos(paths: Sequence[Path]) -> list[Source]:
     """The videos among files and in folders, by name or content, in the order of their names.
 
     Raises:
-        TmorError: a path does not exist, or there are none.
+        TmorError: a path does not exist, there are none, or two would have the same name.
     """
     return _find(paths, lambda path: path.suffix.lower() in _VIDEOS or is_video(path), "videos")
 
@@ -45,12 +46,21 @@ def find_poses(paths: Sequence[Path], *, part: str | None = None) -> list[Source
     """The pose files among files and in folders (a folder with OpenPose's ``*_keypoints.json`` is one), in order.
 
     Raises:
-        TmorError: a path does not exist, or there are none.
+        TmorError: a path does not exist, there are none, or two would have the same name.
     """
     found = _find(paths, lambda path: path.suffix.lower() in _POSES or _is_openpose(path), "pose files")
-    return [
-        Source(s.path, f"{s.name}#{part}" if part and s.path.suffix == ".npz" else s.name, s.collection) for s in found
-    ]
+    return [Source(s.path, f"{s.name}#{part}" if part and is_npz(s.path) else s.name, s.collection) for s in found]
+
+
+def is_npz(path: Path) -> bool:
+    """Whether a file is an .npz by its name: a packed set, or tracks."""
+    return path.suffix.lower() == ".npz"
+
+
+def file_and_part(name: str) -> tuple[str, str]:
+    """Of a source's name: the file's, and the part that was taken of it; empty = all."""
+    found = re.fullmatch(r"(.+\.npz)#(.*)", name, re.IGNORECASE | re.DOTALL)
+    return (found[1], found[2]) if found else (name, "")
 
 
 def _find(paths: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> list[Source]:
@@ -71,8 +81,13 @@ def _find(paths: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> l
             if any(folder in file.parents for folder in data_sets):
                 continue
             if wanted(file):
-                collection = root.resolve().name or "root"
-                found.setdefault(f"{collection}/{name}", Source(file, name, collection))
+                source = Source(file, readable(name), readable(root.resolve().name) or "root")
+                same = found.setdefault(f"{source.collection}/{source.name}", source)
+                if same.path.resolve() != file.resolve():
+                    raise TmorError(
+                        f"{file}: the data set would call it {source.collection}/{source.name}, as {same.path}; "
+                        "expected folders of different names"
+                    )
     if not found:
         raise TmorError(f"{', '.join(map(str, paths))}: no {what} found")
     return list(found.values())

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from tmor.errors import FormatError
 from tmor.posecap.captions import by_plain_label, describe
 from tmor.posecap.subtitles import is_subtitles, read_cues
-from tmor.skeleton.formats.files import read_bytes
+from tmor.skeleton.formats.files import read_bytes, readable
 
 _log = logging.getLogger("tmor")
 
@@ -208,17 +208,17 @@ def read_json_text(path: Path) -> Any:
 
 
 def _read_file(path: Path, name: str, descriptions: Mapping[str, Sequence[str]]) -> Iterator[Caption]:
-    text = _decoded(path)
+    text, name, origin = _decoded(path), readable(name), readable(path.name)
     if is_subtitles(text):
         # Downloads carry their language: clip.en.srt, clip.pt-BR.vtt
         source = re.sub(r"\.[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", "", name)
         for start, end, words in read_cues(text, path):
-            yield Caption(source, words, start, end, "subtitle", path.name)
+            yield Caption(source, words, start, end, "subtitle", origin)
         return
     rows = _objects(path, text) if text.lstrip()[:1] in ("[", "{") else _table(path, text)
     left_out = 0
     for where, row in rows:
-        own = list(_captions(row, where, path.name, descriptions))
+        own = list(_captions(row, where, origin, descriptions))
         left_out += not own
         yield from own
     if left_out:
