@@ -380,6 +380,17 @@ def test_overwritten_bytes_are_damage_that_is_told_and_no_traceback(tmp_path: Pa
         list(open_shards(out).records("nix = 3"))
 
 
+def test_a_file_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    create_shards(tmp_path).append([record(0, SAMPLES[0][1])])
+    (file,) = (tmp_path / "triplets.lance" / "data").glob("*.lance")
+    file.unlink()
+    with pytest.raises(
+        FormatError, match=rf"the data set is damaged: no column can be read \(.*{file.name}\)$"
+    ) as error:
+        open_shards(tmp_path).triplets()
+    assert len(str(error.value)) < 400
+
+
 def test_verify_reads_the_texts(tmp_path: Path) -> None:
     """A data set whose texts alone are damaged is not well."""
     out, chance = tmp_path / "set", np.random.default_rng(0)

@@ -122,6 +122,7 @@ def test_entries_without_text_are_counted(tmp_path, caplog):
         ('[{"video": "a", "text": 3}]', "entry 0: the text is 3; expected words"),
         ('[{"video": "a", "start": NaN, "text": "b"}]', "entry 0: the start is nan; expected seconds or hh:mm:ss.mmm"),
         ('[{"video": "a", "start": true, "text": "b"}]', "entry 0: the start is True; expected seconds"),
+        (f'[{{"video": "a", "start": {"9" * 400}, "text": "b"}}]', "entry 0: the start is 999"),
         ("[1]", "entry 0: is 1; expected a table"),
         ('[{"video": "a"\n "text": 3}]', "not valid JSON at line 2, column 2"),
         ('{"video": "a", "text": "b"}\n{"video" "a"}', "not valid JSON at line 2, column 10"),

@@ -468,15 +468,19 @@ class Shards:
             raise FormatError(f"{self.path}: the data set is damaged: {self._unreadable() or _short(error)}") from error
 
     def _unreadable(self) -> str:
-        """Which columns can't be read, each for itself."""
-        found = []
-        for name in self._dataset.schema.names:
+        """Which columns can't be read, each for itself, and why."""
+        columns, found = self._dataset.schema.names, dict[str, list[str]]()
+        for name in columns:
             try:
                 for _ in self._here().scanner(columns=[name]).to_batches():
                     pass
             except (OSError, ValueError) as error:
-                found.append(f"column '{name}' can't be read ({_short(error)})")
-        return ", ".join(found)
+                found.setdefault(_short(error), []).append(f"'{name}'")
+        said = []
+        for why, names in found.items():
+            which = f"column{'s' * (len(names) > 1)} {', '.join(names)} can't be read"
+            said.append(f"{which if len(names) < len(columns) else 'no column can be read'} ({why})")
+        return ", ".join(said)
 
 
 def epoch_rows(n: int, *, seed: int, epoch: int, rank: int = 0, ranks: int = 1) -> np.ndarray:

@@ -273,7 +273,7 @@ def _seconds(value: Any, where: str, what: str) -> float | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     seconds = math.nan
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9:
         seconds = float(value)
     elif isinstance(value, str) and re.fullmatch(r"\s*(?:\d{1,3}:){0,2}\d{1,9}(?:[.,]\d+)?\s*", value):
         *larger, last = value.strip().replace(",", ".").split(":")
