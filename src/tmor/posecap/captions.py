@@ -19,15 +19,11 @@ _SWAP = {
     "rightwards": "leftwards",
     "lefty": "righty",
     "righty": "lefty",
-    "clockwise": "counterclockwise",
-    "counterclockwise": "clockwise",
-    "counter-clockwise": "clockwise",
-    "anticlockwise": "clockwise",
-    "anti-clockwise": "clockwise",
-    "counter clockwise": "clockwise",
+    "leftmost": "rightmost",
+    "rightmost": "leftmost",
 }
 _SIDED = re.compile(
-    r"(?<!\w)(?:counter[ -]clockwise|anti-clockwise|" + "|".join(sorted(_SWAP, key=len, reverse=True)) + r")(?!\w)",
+    rf"(?<!\w)(?:((?:counter|anti)[ -]?)?clock[ -]?wise|{'|'.join(sorted(_SWAP, key=len, reverse=True))})(?!\w)",
     re.IGNORECASE,
 )
 
@@ -69,7 +65,7 @@ def mirror_text(text: str) -> str:
 
     def swap(match: re.Match[str]) -> str:
         word = match.group()
-        other = _SWAP[word.lower()]
+        other = _SWAP.get(word.lower()) or ("clockwise" if match[1] else "counterclockwise")
         if word.isupper():
             return other.upper()
         return other.capitalize() if word[0].isupper() else other
