@@ -555,6 +555,11 @@ def test_what_is_said_of_videos_and_poses_is_said_of_both(tmp_path: Path, monkey
     assert report["triplets"] == report["clips"] == len(open_shards(tmp_path / "out"))
     assert report["embedded"]["text"] + report["not_embedded"]["text"] == report["triplets"]
     assert run.stdout.count("text embedding") == 1
+    (source / "copy.mp4").write_text("0")
+    (source / "again.mp4").write_text("0")
+    run = CliRunner().invoke(app, [*command[:2], "-o", str(tmp_path / "copies")])
+    assert "left out clip000.mp4: has the content of again.mp4" in run.stdout
+    assert "left out copy.mp4: has the content of again.mp4" in run.stdout
 
 
 def test_a_dry_run_asks_each_thing_once_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -661,6 +666,15 @@ def test_a_folder_of_openpose_frames_is_one_source(tmp_path: Path) -> None:
     report = build(tmp_path / "out", sources, PoseReader(BuildConfig()))
     assert list(report.skipped) == ["b.bvh"]
     assert report.left_out == {"moves less than 0.02 body sizes": 1}
+
+
+def test_tracks_have_no_parts_and_get_into_one_split_alone(tmp_path: Path) -> None:
+    write_tracks(tmp_path / "own.npz", SAMPLES[:1])
+    for part, split, clips in (("is_train", "train", 1), ("not is_train", "test", 0)):
+        sources = find_poses([tmp_path / "own.npz"], part=part)
+        report = build(tmp_path / "out", sources, PoseReader(BuildConfig(), part), split=split)
+        assert (report.clips, report.already) == (clips, 1 - clips)
+    assert {(r.source, r.split) for _, r in open_shards(tmp_path / "out").records()} == {("own.npz", "train")}
 
 
 def test_two_files_of_one_name_are_an_error_and_not_one_of_them_less(tmp_path: Path) -> None:
@@ -775,6 +789,7 @@ def test_a_full_disk_at_the_start_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_no_videos_is_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "camera.mp4")  # nobody writes into it: who opens it waits for ever
     with pytest.raises(TmorError, match="no videos found"):
         find_videos([tmp_path])
     with pytest.raises(TmorError, match="there is no such file or folder; expected pose files"):

@@ -296,6 +296,8 @@ def _print_build(report: BuildReport) -> None:
     )
     for name, reason in list(report.skipped.items())[:MOST_ROWS]:
         out.print(f"skipped {name}: {reason}", markup=False)
+    for name, original in list(report.same_content.items())[:MOST_ROWS]:
+        out.print(f"left out {name}: has the content of {original}", markup=False)
     for reason, count in report.left_out.items():
         out.print(f"left out {counted(count, 'clip')}: {reason}", markup=False)
     if report.rewritten:

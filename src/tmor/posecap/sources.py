@@ -11,7 +11,8 @@ from pathlib import Path
 from tmor.errors import FormatError, TmorError
 from tmor.pose.videos import content_id
 from tmor.posecap.shards import is_shards
-from tmor.skeleton.formats.files import is_video, read_bytes, readable
+from tmor.skeleton.formats.files import array_names, is_video, read_bytes, readable
+from tmor.skeleton.formats.packed import is_packed
 
 _VIDEOS = {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp"}
 _POSES = {".npz", ".json", ".skeleton", ".bvh", ".pkl"}
@@ -49,12 +50,18 @@ def find_poses(paths: Sequence[Path], *, part: str | None = None) -> list[Source
         TmorError: a path does not exist, there are none, or two would have the same name.
     """
     found = _find(paths, lambda path: path.suffix.lower() in _POSES or _is_openpose(path), "pose files")
-    return [Source(s.path, f"{s.name}#{part}" if part and is_npz(s.path) else s.name, s.collection) for s in found]
+    return [Source(s.path, f"{s.name}#{part}" if part and _has_parts(s.path) else s.name, s.collection) for s in found]
 
 
 def is_npz(path: Path) -> bool:
     """Whether a file is an .npz by its name: a packed set, or tracks."""
     return path.suffix.lower() == ".npz"
+
+
+def _has_parts(path: Path) -> bool:
+    """Whether an .npz is a packed set, or so damaged that it may have been one; files of tracks are taken whole."""
+    names = array_names(path)
+    return is_npz(path) and (is_packed(names) or not names)
 
 
 def file_and_part(name: str) -> tuple[str, str]:
@@ -74,8 +81,10 @@ def _find(paths: Sequence[Path], wanted: Callable[[Path], bool], what: str) -> l
         frames = {file.parent for file in inside if file.name.endswith("_keypoints.json")}
         for file in inside:
             name = file.relative_to(root).as_posix()
-            if any(part.startswith(".") for part in name.split("/")) or (file.is_dir() and not _is_openpose(file)):
+            if any(part.startswith(".") for part in name.split("/")):
                 continue
+            if file.exists() and not (file.is_file() or _is_openpose(file)):
+                continue  # a folder, or a pipe, from which nothing may ever come
             if file.parent in frames and file != path:
                 continue  # the folder is a source itself
             if any(folder in file.parents for folder in data_sets):
@@ -114,5 +123,5 @@ def source_hash(path: Path) -> str:
         return content_id(path)
     digest = hashlib.sha256()
     for file in sorted(path.glob("*_keypoints.json")):
-        digest.update(f"{file.name} {content_id(file)}\n".encode())
+        digest.update(f"{readable(file.name)} {content_id(file)}\n".encode())
     return digest.hexdigest()
