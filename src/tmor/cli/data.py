@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -234,7 +236,6 @@ def build(
         jobs.append((find_poses(from_poses, part=part), PoseReader(config, part, by_sequence)))
     text, video = (None, None) if dry_run else _teachers(text_teacher, video_teacher)
     reports: list[BuildReport] = []
-    total: BuildReport | None = None
     with progress_bar("building") as progress:
         for sources, reader in jobs or [([], None)]:
             given: dict[str, Any] = {
@@ -248,9 +249,10 @@ def build(
             if dry_run:
                 report = rehearse(output, sources, reader, **given)
             else:
-                report = run(output, sources, reader, licence=licence, split=split, earlier=total, **given)
-            total = report if total is None else total + report
+                earlier = reduce(add, reports) if reports else None
+                report = run(output, sources, reader, licence=licence, split=split, earlier=earlier, **given)
             reports.append(report)
+        total = reduce(add, reports)
         if (text is not None or video is not None) and not total.failed:
             every = [source for sources, _ in jobs for source in sources]
             embed(output, report=total, text=text, video=video, sources=every, progress=progress)
