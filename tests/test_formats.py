@@ -727,10 +727,10 @@ def test_ntu_with_a_mistake(tmp_path):
 # ---- LCR-Net
 
 
-@pytest.mark.parametrize("fps", [1e-9, 1e12, True, int("9" * 400), "30"])
+@pytest.mark.parametrize("fps", [0, True, int("9" * 400), "30"])
 def test_a_rate_of_lcr_net_that_can_t_be(tmp_path, fps):
     path = write_json(tmp_path / "a.json", {"frames": [], "fps": fps})
-    fails(path, f": fps is {fps!r:.60}; expected frames per second from 0.2 to 1000")
+    fails(path, f": fps is {fps!r:.60}; expected a positive number")
 
 
 def test_smarthome_follows_people_and_skips_missing_joints(tmp_path):

@@ -20,8 +20,7 @@ import numpy as np
 from tmor.errors import FormatError, TmorError
 
 _log = logging.getLogger("tmor")
-SLOWEST_FPS, FASTEST_FPS = 0.2, 1000.0
-"""Of what a file says; 0.04 are seconds per frame."""
+_SLOWEST_FPS, _FASTEST_FPS = 0.2, 1000.0  # 0.04 are seconds per frame
 
 _MOST_UNPACKED, _MOST_TIMES = 2**30, 50
 # What archives and headers of arrays raise that are damaged; some of it numpy lets through from its parser.
@@ -173,10 +172,10 @@ def frame_rate(path: Path, arrays: Mapping[str, np.ndarray]) -> float | None:
         FormatError: it is not one number that can be a rate.
     """
     raw = arrays.get("fps", np.array(0.0))
-    if raw.size != 1 or raw.dtype.kind not in "fiu" or not (raw == 0 or SLOWEST_FPS <= raw <= FASTEST_FPS):
+    if raw.size != 1 or raw.dtype.kind not in "fiu" or not (raw == 0 or _SLOWEST_FPS <= raw <= _FASTEST_FPS):
         raise FormatError(
-            f"{path}: fps is {raw.tolist()}; expected one number, frames per second from {SLOWEST_FPS:g} to "
-            f"{FASTEST_FPS:g}, 0 where the rate is unknown"
+            f"{path}: fps is {raw.tolist()}; expected one number, frames per second from {_SLOWEST_FPS:g} to "
+            f"{_FASTEST_FPS:g}, 0 where the rate is unknown"
         )
     return float(raw.item()) or None
 

@@ -7,13 +7,14 @@ frame and are followed by the nearest mid hip. The rate is that of a number ``fp
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tmor.errors import FormatError
-from tmor.skeleton.formats.files import FASTEST_FPS, SLOWEST_FPS, numbers, read_json
+from tmor.skeleton.formats.files import numbers, read_json
 from tmor.skeleton.formats.persons import link, to_tracks
 from tmor.skeleton.layouts import LAYOUTS
 from tmor.skeleton.tracks import Track
@@ -52,9 +53,7 @@ def read_smarthome(path: str | Path, content: Any = None) -> list[Track]:
             points[(points == 0).all(axis=1)] = np.nan
             frames[t].append(points)
     fps = content.get("fps")
-    is_rate = isinstance(fps, int | float) and not isinstance(fps, bool) and SLOWEST_FPS <= fps <= FASTEST_FPS
-    if not (fps is None or is_rate):
-        raise FormatError(
-            f"{path}: fps is {fps!r:.60}; expected frames per second from {SLOWEST_FPS:g} to {FASTEST_FPS:g}"
-        )
+    is_number = isinstance(fps, int | float) and not isinstance(fps, bool)
+    if fps is not None and not (is_number and 0 < fps <= sys.float_info.max):
+        raise FormatError(f"{path}: fps is {fps!r:.60}; expected a positive number")
     return to_tracks(link(frames, layout), layout, path=path, id=path.stem, fps=fps)
