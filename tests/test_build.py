@@ -738,7 +738,7 @@ def test_files_of_the_users_own_stay_as_they_are(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     for name, message in (
-        (REPORT, "exists already, without a data set beside it; choose another folder"),
+        (REPORT, "exists already, without a data set beside it; remove it, or choose another folder"),
         ("build.lock", "begins with 'mine', no lock of a build; choose another folder"),
     ):
         (out / name).write_text("mine")

@@ -232,7 +232,9 @@ def _check_place(out: Path, sources: Sequence[Source]) -> None:
     if not sources and not is_shards(out):
         raise TmorError(f"{out}: holds no data set yet, and there is nothing to build from; expected videos or poses")
     if (out / REPORT).exists() and not is_shards(out):
-        raise TmorError(f"{out / REPORT}: exists already, without a data set beside it; choose another folder")
+        raise TmorError(
+            f"{out / REPORT}: exists already, without a data set beside it; remove it, or choose another folder"
+        )
 
 
 def _opened(out: Path, config: BuildConfig) -> Shards:

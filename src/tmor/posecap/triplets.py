@@ -12,6 +12,7 @@ from tmor.errors import FormatError
 from tmor.posecap.captions import describe
 from tmor.posecap.texts import read_json_text
 from tmor.skeleton.formats import PackedSet, read_packed
+from tmor.skeleton.formats.files import read_bytes
 from tmor.skeleton.tracks import Track
 
 _BEFORE_TAG_S, _AFTER_TAG_S = 1.5, 1.0
@@ -91,10 +92,14 @@ def read_captioned(
 
 def is_by_sequence(path: str | Path) -> bool:
     """Whether a file is a JSON list that begins with an object with ``seq_id``, for :func:`read_sequence_captions`."""
+    path = Path(path)
     try:
-        content = read_json_text(Path(path))
+        # Not a table or subtitles, which need not be decoded to see that.
+        if not read_bytes(path, 64).lstrip(b"\xff\xfe\xef\xbb\xbf\0 \t\r\n").startswith(b"["):
+            return False
+        content = read_json_text(path)
     except FormatError:
-        return False  # a table, or damaged, as :func:`tmor.posecap.texts.read_captions` will say
+        return False  # a folder, or damaged, as :func:`tmor.posecap.texts.read_captions` will say
     return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "seq_id" in content[0]
 
 
