@@ -16,8 +16,7 @@ import numpy as np
 from tmor.errors import TmorError
 from tmor.pose.videos import read_frames
 from tmor.posecap.audit import embeddings
-from tmor.posecap.rows import Record
-from tmor.posecap.shards import Embedding, Shards, open_shards
+from tmor.posecap.shards import Embedding, Record, Shards, open_shards
 from tmor.serve.report import ReportClip, clip_data, layout_data
 from tmor.skeleton.formats.files import check_new_file, is_video, whole_file
 from tmor.skeleton.layouts import Layout
