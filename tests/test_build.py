@@ -478,6 +478,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert (report["already"], report["sources"]) == (1, 2)  # the data set's own files are none
     for wrong, message in (
         (["build", "-o", out, "--split", "val"], "--split val; expected train, test, or nothing"),
+        (
+            ["build", "-o", out, "--part", "is_train"],
+            "--part is_train: is of the packed sets of --from-poses; there are",
+        ),
         (["build", "-o", out + "2"], "holds no data set yet, and there is nothing to build from"),
         (["build", "-o", out, "--overlap", "1"], "'overlap' is 1.0"),
         (["build", "-o", "s3://bucket/set", str(tmp_path / "a.mp4")], "can't be built in an object store"),

@@ -137,7 +137,7 @@ def test_a_file_that_is_none_is_named(run, tmp_path, command):
 def test_names_that_are_no_text_are_printed_all_the_same(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/w\xff.npz"))
     np.savez(path, keypoints=np.ones((2, 17, 2)), layout="coco17")
-    command = [sys.executable, "-m", "tmor.cli", "inspect", path, "--json"]
+    command = [sys.executable, "-m", "tmor", "inspect", path, "--json"]
     run = subprocess.run(
         command, env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"}, capture_output=True, check=True
     )
@@ -675,7 +675,7 @@ def test_serve_says_what_it_lacks(run, tmp_path, monkeypatch):
 def test_serve_until_told_to_stop_and_leave_nothing(tmp_path, poses):
     environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
-    command = [sys.executable, "-m", "tmor.cli", "serve", "--port", "0", "--model", "tmor-small"]
+    command = [sys.executable, "-m", "tmor", "serve", "--port", "0", "--model", "tmor-small"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
         try:
             assert server.stderr is not None

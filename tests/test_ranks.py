@@ -307,7 +307,7 @@ def test_the_command_line_trains_on_two_devices(launcher: str, data: Path, tmp_p
         'data = [{ path = "toy.npz" }]\nclip_frames = 8\nself_epochs = 1\ntext_epochs = 1\nepoch_samples = 64\n'
     )
     start_by = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
-    command = [sys.executable, *(start_by if launcher == "torchrun" else []), "-m", "tmor.cli", "pretrain"]
+    command = [sys.executable, *(start_by if launcher == "torchrun" else []), "-m", "tmor", "pretrain"]
     command += [f"{tmp_path}/run.toml", "--data", f"{data}", "-o", f"{tmp_path}/run", "--device", "cpu"]
     command += ["--threads", "1", *(["--devices", "2"] if launcher == "tmor" else [])]
     environment = os.environ | {"TMOR_CACHE": f"{tmp_path}/cache"}

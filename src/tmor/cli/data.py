@@ -216,6 +216,8 @@ def build(
     )
     if split not in ("", "train", "test"):
         raise TmorError(f"--split {split}; expected train, test, or nothing")
+    if part is not None and not from_poses:
+        raise TmorError(f"--part {part}: is of the packed sets of --from-poses; there are none")
     texts, filtered, by_sequence = [], None, {}
     if captions is not None and from_poses and is_by_sequence(captions):
         by_sequence = read_sequence_captions(captions)

@@ -3,7 +3,8 @@
 Real sets name a few hundred actions; an etude says exactly which hand goes where, how often and with which legs, so
 that words such as left, sideways or clockwise are learnt by themselves. A puppet performs them
 (:mod:`tmor.skeleton.puppet`), in other proportions, tempos and amplitudes each time. The parts are everyday vocabulary
-of movement, not the classes of any data set.
+of movement. Some etudes show what classes of data sets are called (squat, swipe, clap): their texts count as names that
+training knew.
 """
 
 from __future__ import annotations

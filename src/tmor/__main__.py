@@ -1,0 +1,5 @@
+"""``python -m tmor``: what the command ``tmor`` does."""
+
+from tmor.cli import main
+
+main()

@@ -1,5 +1,0 @@
-"""``python -m tmor.cli``."""
-
-from tmor.cli import main
-
-main()
