@@ -92,8 +92,7 @@ class DataConfig:
 
     Args:
         path: the .npz or the folder that ``tmor build`` wrote, relative to the run's data folder; or a data set's
-            address in an object store; or ``etudes``, movements that are computed on the spot
-            (:mod:`tmor.posecap.etudes`).
+            address in an object store.
         part: which of its sequences, for example ``is_train`` or ``not is_test``; of a data set of triplets a split,
             or a condition on its columns in SQL; None = all.
         captions: a JSON file of captions beside a packed set; None = the class names are the text.

@@ -27,8 +27,6 @@ from tmor.model.compute import autocast
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BASE, SMALL
 from tmor.posecap.captions import plain_label
-from tmor.posecap.etudes import SOURCE as ETUDES
-from tmor.posecap.etudes import etudes
 from tmor.posecap.shards import is_shards, open_shards
 from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
 from tmor.pretrain.clips import Clips
@@ -203,10 +201,6 @@ def read_training_data(config: PretrainConfig, data: Path) -> list[Triplet]:
 
 
 def _read(entry: DataConfig, data: Path, *, descriptions: bool) -> list[Triplet]:
-    if entry.path == ETUDES:
-        if entry.part is not None or entry.captions is not None or entry.depth is not None:
-            raise TmorError(f"{ETUDES}: are computed with their texts; leave part, captions and depth out")
-        return etudes()
     path = _path(entry, data)
     if not is_shards(path):
         captions = None if entry.captions is None else data / entry.captions

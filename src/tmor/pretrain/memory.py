@@ -14,7 +14,7 @@ from tmor.model.model import Model
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import step_generator
 
-_MOST_TEXTS = 1024
+_MOST_TEXTS = 512
 _MOST_CLIPS = 25
 
 
@@ -26,7 +26,7 @@ def remember(
     config: PretrainConfig,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Model:
-    """A model that knows the mean embedding of the clips of each text, of up to 1,024 texts, those with most clips.
+    """A model that knows the mean embedding of the clips of each text, of up to 512 texts, those with most clips.
 
     A label that training did not have is then compared with movements through the texts that are like it: the kernel
     ridge regression of class means on the teacher's embeddings. Of a text up to 25 clips count, as they are

@@ -42,11 +42,6 @@ def body_of(height: float, legs: float = 1.0, breadth: float = 1.0) -> dict[str,
     return {segment: share * height for segment, share in shares.items()}
 
 
-def other_side(side: str) -> str:
-    """Of "left" or "right"."""
-    return "left" if side == "right" else "right"
-
-
 @dataclass(frozen=True)
 class Style:
     """Speed, amplitude, how many repetitions more or fewer than usual, and which hand leads."""

@@ -1,8 +1,7 @@
 """Procedurally animated everyday motions: the sample data that comes with the package.
 
-Written by us, computed on demand; a puppet (:mod:`tmor.skeleton.puppet`) performs them. They are never trained on, but
-the puppet also performs etudes (:mod:`tmor.posecap.etudes`), which are. The person faces +z within a few degrees.
-Left-handed styles are the mirror image.
+Written by us, computed on demand, never trained on; a puppet (:mod:`tmor.skeleton.puppet`) performs them. The person
+faces +z within a few degrees. Left-handed styles are the mirror image.
 """
 
 from __future__ import annotations
