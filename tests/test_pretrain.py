@@ -31,7 +31,7 @@ from tmor.posecap.captions import describe, mirror_text
 from tmor.posecap.triplets import Triplet, attach_videos
 from tmor.pretrain import loop
 from tmor.pretrain.clips import Clips
-from tmor.pretrain.distillation import Distillation, teacher_embeddings
+from tmor.pretrain.distillation import Distillation, check_input, teacher_embeddings
 from tmor.pretrain.loop import pretrain, read_training_data
 from tmor.pretrain.losses import cluster_nce, paired_nce
 from tmor.pretrain.ranks import Ranks
@@ -267,7 +267,7 @@ def test_a_teacher_tells_of_each_clip_and_of_its_mirror_image(data: Path, teache
     bones = Model(replace(model.spec, stream="bone"))
     message = "model 'big' sees 17 bones in 2 channels; to be distilled from, a model must see 17 joints in 2 channels"
     with pytest.raises(TmorError, match=f"^{message}$"):
-        teacher_embeddings([bones], clips)
+        check_input(bones)
 
 
 def test_what_teachers_say_stays_on_the_processor_and_a_step_takes_its_rows() -> None:
@@ -313,8 +313,34 @@ def test_a_student_resumes_to_the_same_bits(data: Path, teacher: Path, tmp_path:
     with pytest.raises(KeyboardInterrupt):
         pretrain(settings, data=data, out=tmp_path / "broken")
     monkeypatch.setattr(loop, "_epoch", epoch)
+    monkeypatch.setattr(loop, "teacher_embeddings", lambda *_, **__: pytest.fail("computed again"))
     pretrain(settings, data=data, out=tmp_path / "broken", resume=True)
     assert weights_of(tmp_path / "broken") == weights_of(tmp_path / "whole")
+    assert not (tmp_path / "broken" / "targets.safetensors").exists()
+
+
+def test_what_teachers_said_of_other_clips_is_not_used(data: Path, teacher: Path, tmp_path: Path, monkeypatch) -> None:
+    settings = replace(BRIEF, distilled_from=(str(teacher),))
+    monkeypatch.setattr(loop, "_epoch", lambda *_: pytest.fail("stopped here"))
+    with pytest.raises(pytest.fail.Exception, match="stopped here"):
+        pretrain(settings, data=data, out=tmp_path / "run")
+    path = tmp_path / "run" / "targets.safetensors"
+    tensors, header = read_tensors(path)
+    write_tensors(path, {"targets": 0 * tensors["targets"]}, header | {"clips": "of another time"})
+    with pytest.raises(pytest.fail.Exception, match="stopped here"):
+        pretrain(settings, data=data, out=tmp_path / "run", resume=True)
+    again, known = read_tensors(path)
+    assert torch.equal(again["targets"], tensors["targets"]) and known == header
+
+
+def test_a_folder_that_holds_a_run_is_told_before_teachers_are_asked(
+    data: Path, teacher: Path, tmp_path: Path, monkeypatch
+) -> None:
+    settings = replace(BRIEF, distilled_from=(str(teacher),))
+    pretrain(BRIEF, data=data, out=tmp_path / "run")
+    monkeypatch.setattr(loop, "teacher_embeddings", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(TmorError, match="already holds a run"):
+        pretrain(settings, data=data, out=tmp_path / "run")
 
 
 def test_gradients_are_exchanged_of_all_that_learns(data: Path, teacher: Path, tmp_path: Path, monkeypatch) -> None:

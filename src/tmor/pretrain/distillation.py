@@ -46,6 +46,19 @@ class Distillation(nn.Module):
         return _WEIGHT * (1 - F.cosine_similarity(self.layers(features), said).mean())
 
 
+def check_input(teacher: Model) -> None:
+    """
+    Raises:
+        TmorError: a model sees something else than the 17 joints in 2D, and can be nobody's teacher.
+    """
+    spec = teacher.spec
+    if (spec.channels, spec.joints, spec.stream) != (2, len(UNIK17), "joint"):
+        raise TmorError(
+            f"model '{spec.name}' sees {spec.joints} {spec.stream}s in {spec.channels} channels; "
+            f"to be distilled from, a model must see {len(UNIK17)} joints in 2 channels"
+        )
+
+
 def with_teachers(training: dict[str, Any], teachers: Sequence[Model]) -> dict[str, Any]:
     """How a student's weights came about: it knows, at second hand, the data and the names that its teachers saw."""
     seen = [training, *(teacher.spec.training for teacher in teachers)]
@@ -69,9 +82,6 @@ def teacher_embeddings(
     """(2 n, all features) of the middle of each clip as it is, and of its mirror image: the teachers' L2-normalised
     embeddings side by side, which are L2-normalised again. A clip is stretched to as many frames as a teacher sees, so
     teachers may have learnt from clips of other lengths and rates.
-
-    Raises:
-        TmorError: a teacher's input is another one.
     """
     whole = len(clips) * len(teachers)
 
@@ -83,17 +93,11 @@ def teacher_embeddings(
 
 
 def _embeddings(teacher: Model, clips: Clips, progress: Callable[[str, int, int], None]) -> Tensor:
-    spec = teacher.spec
-    if (spec.channels, spec.joints, spec.stream) != (2, len(UNIK17), "joint"):
-        raise TmorError(
-            f"model '{spec.name}' sees {spec.joints} {spec.stream}s in {spec.channels} channels; "
-            f"to be distilled from, a model must see {len(UNIK17)} joints in 2 channels"
-        )
     teacher.eval()
     found = []
     for done, ids in enumerate(torch.arange(len(clips)).split(64)):
         progress("the teachers' embeddings", 64 * done, len(clips))
-        x = clips.plain(ids, frames=spec.clip_frames)
+        x = clips.plain(ids, frames=teacher.spec.clip_frames)
         both = torch.stack([x, x[:, :, list(UNIK17.mirror)] * x.new_tensor([-1.0, 1.0])], dim=1).flatten(0, 1)
         found.append(torch.from_numpy(teacher.unit(teacher.encoder(teacher.alone(both)).numpy())))
     return torch.cat(found)

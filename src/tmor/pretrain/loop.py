@@ -31,7 +31,7 @@ from tmor.posecap.shards import is_shards, open_shards
 from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.clusters import cluster, diagnostics
-from tmor.pretrain.distillation import Distillation, teacher_embeddings, with_teachers
+from tmor.pretrain.distillation import Distillation, check_input, teacher_embeddings, with_teachers
 from tmor.pretrain.losses import cluster_nce, paired_nce
 from tmor.pretrain.memory import remember
 from tmor.pretrain.ranks import Ranks
@@ -45,6 +45,9 @@ log = logging.getLogger("tmor")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
+
+_TARGETS = "targets.safetensors"
+"""What a student's teachers say of the clips, in the run's folder until it ends."""
 
 _PART = 64
 """Clips in one pass of the encoder: they fit a processor's cache, and batch norm sees each part by itself."""
@@ -118,6 +121,7 @@ def pretrain(
     final = remember(final.cpu(), clips, text_rows, config, progress).eval()
     if ranks.first:
         save_model(final, out / "model.safetensors")
+        (out / _TARGETS).unlink(missing_ok=True)
     return final
 
 
@@ -132,10 +136,14 @@ def _prepare(
     teachers = [load_model(name) for name in config.distilled_from]
     _check_teachers(teachers, clips, config, data)
     text_rows, spec = _texts(config, clips)
+    begun_with = _hashes(triplets, teachers)
+    if ranks.first:
+        _open_run(out, config, resume)
+    stored = _stored(out / "state.safetensors", begun_with) if resume else None
     distillation = None
     if teachers:
         spec = replace(spec, training=with_teachers(spec.training, teachers))
-        targets = teacher_embeddings(teachers, clips, progress=progress)
+        targets = _targets(teachers, clips, out / _TARGETS, begun_with, ranks, progress)
         distillation = Distillation(spec.shape.features, targets).to(ranks.device)
     model = Model(spec).to(ranks.device)
     state = _State(
@@ -143,14 +151,26 @@ def _prepare(
         copy.deepcopy(model),
         _optimizer(_learning(model, distillation), config),
         clusters=torch.arange(len(clips)),
-        begun_with=_hashes(triplets, teachers),
+        begun_with=begun_with,
         distillation=distillation,
     )
-    if ranks.first:
-        _open_run(out, config, resume)
-    if resume and (out / "state.safetensors").exists():
-        _restore(state, out / "state.safetensors")
+    if stored is not None:
+        _restore(state, *stored)
     return clips, text_rows, state
+
+
+def _targets(
+    teachers: Sequence[Model], clips: Clips, path: Path, begun_with: dict[str, str], ranks: Ranks, progress: Progress
+) -> Tensor:
+    """What a student learns to say, computed once: a resumed run reads it from ``path``."""
+    if path.exists():
+        tensors, header = read_tensors(path)
+        if header == {"kind": "targets", **begun_with}:
+            return tensors["targets"]
+    targets = teacher_embeddings(teachers, clips, progress=progress)
+    if ranks.first:
+        write_tensors(path, {"targets": targets}, {"kind": "targets", **begun_with})
+    return targets
 
 
 def _check_alike(found: tuple[int, int], first: tuple[int, int]) -> None:
@@ -250,13 +270,14 @@ def _check_terms(config: PretrainConfig, clips: Clips) -> None:
 
 
 def _check_teachers(teachers: Sequence[Model], clips: Clips, config: PretrainConfig, data: Path) -> None:
-    """Raise a TmorError where a teacher was trained on what is left out."""
+    """Raise a TmorError where a teacher sees another input, or was trained on what is left out."""
     left_out = set(config.leave_out)
     for entry in config.data if teachers else ():
         path = _path(entry, data)
         if entry.name in config.leave_out and is_shards(path):
             left_out |= set(open_shards(path).column("collection")["collection"].to_pylist()) - set(clips.source_names)
     for name, teacher in zip(config.distilled_from, teachers, strict=True):
+        check_input(teacher)
         for source in teacher.spec.training.get("sources", []):
             if source in left_out:
                 raise TmorError(f"{name}, a teacher, was trained on '{source}', which is left out")
@@ -587,17 +608,23 @@ def _store(state: _State, path: Path) -> None:
     write_tensors(path, tensors, header | {"banks": {name: bank.at for name, bank in state.banks.items()}})
 
 
-def _restore(state: _State, path: Path) -> None:
+def _stored(path: Path, begun_with: dict[str, str]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The state of a run that began with the same; None where it was not yet written."""
+    if not path.exists():
+        return None
     tensors, header = read_tensors(path)
     if header.get("kind") != "training state":
         raise CheckpointError(f"{path}: holds {header.get('kind', 'something unknown')}; expected a training state")
     for what, known in header.get("begun_with", {}).items():  # states of before say nothing of it
-        if state.begun_with.get(what) != known:
+        if begun_with.get(what) != known:
             raise TmorError(
                 f"{path}: the {what} are not those that the run began with; --resume continues only with the same "
                 "ids, sources, lengths and texts of clips, and the same weights of teachers"
             )
+    return tensors, header
 
+
+def _restore(state: _State, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     def below(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
