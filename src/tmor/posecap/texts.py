@@ -49,14 +49,14 @@ class Caption:
     kind: Kind = "caption"
     origin: str = ""
 
-    def shares(self, other: Caption, *, share: float = 0.5) -> bool:
-        """Whether two stretches have at least ``share`` of the shorter one in common; a whole source has."""
+    def shares(self, other: Caption) -> bool:
+        """Whether two stretches have at least half of the shorter one in common; a whole source has."""
         (start, end), (low, high) = self._span, other._span
         shorter = min(end - start, high - low)
         if math.isinf(shorter):
             return True
         common = min(end, high) - max(start, low)
-        return common >= share * shorter if shorter > 0 else common >= 0
+        return common >= 0.5 * shorter if shorter > 0 else common >= 0
 
     @property
     def _span(self) -> tuple[float, float]:
@@ -67,7 +67,7 @@ class Caption:
 
 
 def by_source(captions: Sequence[Caption]) -> dict[str, list[Caption]]:
-    """Captions grouped for :func:`texts_of`, which then need not search all of them for every clip."""
+    """Captions grouped for :func:`texts_of`, which need not search all of them for every clip."""
     groups: dict[str, list[Caption]] = {}
     for caption in captions:
         groups.setdefault(_stem(caption.source), []).append(caption)
@@ -75,32 +75,27 @@ def by_source(captions: Sequence[Caption]) -> dict[str, list[Caption]]:
 
 
 def texts_of(
-    captions: Sequence[Caption] | Mapping[str, Sequence[Caption]],
+    groups: Mapping[str, Sequence[Caption]],
     source: str,
     start_s: float | None = None,
     end_s: float | None = None,
-    *,
-    share: float = 0.5,
 ) -> list[Caption]:
     """The captions of a clip, class names first, otherwise in the order given.
 
-    A caption belongs to a clip if they have at least ``share`` of the shorter of the two in common; a caption without
-    times is about the whole source and always belongs.
+    A caption belongs to a clip if they share a stretch (:meth:`Caption.shares`); a caption without times is about the
+    whole source and always belongs.
 
     Args:
-        captions: all there are, or as :func:`by_source` groups them.
+        groups: captions, as :func:`by_source` groups them.
         source: as in :class:`Caption`; of two names that differ in the suffix alone, one must have none.
         start_s, end_s: the clip; None = from the beginning, to the end.
     """
     stem = _stem(source)
-    near = captions.get(stem, ()) if isinstance(captions, Mapping) else captions
     clip = Caption(source, "", start_s, end_s)
     found = [
         caption
-        for caption in near
-        if _stem(caption.source) == stem
-        and (_path(caption.source) in (stem, _path(source)) or _path(source) == stem)
-        and caption.shares(clip, share=share)
+        for caption in groups.get(stem, ())
+        if (_path(caption.source) in (stem, _path(source)) or _path(source) == stem) and caption.shares(clip)
     ]
     return sorted(found, key=lambda caption: caption.kind != "label")
 
