@@ -61,7 +61,7 @@ class FakeReader:
 class Moves:
     """A captioner."""
 
-    name, hash = "fake words", "1"
+    name = "fake words"
 
     def __call__(self, clip: Clip) -> tuple[str, ...]:
         return (f"moves {clip.label}",)

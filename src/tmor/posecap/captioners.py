@@ -26,7 +26,7 @@ from tmor.posecap.filters import is_refusal
 from tmor.posecap.kinematics import describe_movement
 from tmor.skeleton.formats.files import whole_file
 from tmor.skeleton.tracks import Track
-from tmor.teachers.huggingface import fetched_folder
+from tmor.teachers.huggingface import fetched_folder, weight_files
 
 _log = logging.getLogger("tmor")
 
@@ -49,11 +49,10 @@ class Clip:
 class Captioner(Protocol):
     """Puts a clip into words.
 
-    ``name`` becomes the captions' origin; ``hash`` changes when the same clip might be given other words.
+    ``name`` becomes the captions' origin.
     """
 
     name: str
-    hash: str
 
     def __call__(self, clip: Clip) -> tuple[str, ...]:
         """Texts, the plainest first; none where the clip lacks what the captioner looks at, or there is nothing to say.
@@ -92,8 +91,6 @@ class KinematicCaptioner:
 
     def __init__(self, *, phases: int = 3) -> None:
         self.phases = phases
-        rules = b"".join(Path(__file__).with_name(f"{m}.py").read_bytes() for m in ("body", "kinematics", "phrases"))
-        self.hash = hashlib.sha256(rules + bytes([phases % 256])).hexdigest()[:16]
 
     def __call__(self, clip: Clip) -> tuple[str, ...]:
         if clip.track is None or np.isnan(clip.track.keypoints).all():
@@ -130,14 +127,7 @@ class PictureCaptioner:
             raise TmorError(f"captioner '{model}': {frames} frames, {longest} tokens; expected at least 1 of each")
         self.name, self.prompt, self.frames, self.longest = model, prompt, frames, longest
         self._folder = fetched_folder("captioner", model)
-        weights = sorted(self._folder.glob("*.safetensors"))
-        if not (self._folder / "config.json").is_file() or not weights:
-            raise TmorError(f"captioner '{model}': {self._folder} holds no config.json with *.safetensors beside it")
-        digest = hashlib.sha256(json.dumps([prompt, frames, longest]).encode())
-        for path in weights:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        self.hash = digest.hexdigest()[:16]
+        weight_files("captioner", model, self._folder)
         self._loaded: tuple[Any, Any] | None = None
 
     def __call__(self, clip: Clip) -> tuple[str, ...]:
@@ -190,6 +180,8 @@ class PictureCaptioner:
 
 # ---- Language models behind an endpoint.
 
+_KEY_VARIABLE = "OPENAI_API_KEY"
+_COUNT = 4  # descriptions of a label
 _MOST_BYTES = 2**20
 _LONGEST_WAIT_S = 60.0
 _AGAIN = (408, 429, 500, 502, 503, 504)
@@ -199,14 +191,13 @@ class EndpointCaptioner:
     """Descriptions of a class name's movement by a language model behind an OpenAI-compatible endpoint.
 
     Answers are kept in the cache folder by endpoint, model and prompt, so no label is paid for twice. The key is read
-    from the environment when a request is made; it is neither kept, nor logged, nor part of any message.
+    from ``OPENAI_API_KEY`` when a request is made (not set = none is sent); it is neither kept, nor logged, nor part of
+    any message.
 
     Args:
         base_url: of the endpoint, such as ``https://api.openai.com/v1``. A key is sent over https only, or to this
             very machine.
         model: the endpoint's name of a model.
-        count: descriptions per label.
-        key_variable: the environment variable that holds the key; a variable that is not set = no key is sent.
         timeout_s: of one try.
         tries: of one request, with growing pauses, where the endpoint is busy, fails, does not answer in time or
             answers something else than a JSON list of texts.
@@ -221,8 +212,6 @@ class EndpointCaptioner:
         base_url: str,
         model: str,
         *,
-        count: int = 4,
-        key_variable: str = "OPENAI_API_KEY",
         timeout_s: float = 60.0,
         tries: int = 5,
         dry_run: bool = False,
@@ -235,16 +224,14 @@ class EndpointCaptioner:
             )
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._safe = address.scheme == "https" or address.hostname in ("localhost", "127.0.0.1", "::1")
-        self._model, self._count, self._key_variable = model, count, key_variable
-        self._timeout_s, self._tries, self._dry_run = timeout_s, max(tries, 1), dry_run
+        self._model, self._timeout_s, self._tries, self._dry_run = model, timeout_s, max(tries, 1), dry_run
         self._printed: set[str] = set()
         self.name = f"{model} at {address.hostname}"
-        self.hash = hashlib.sha256(json.dumps([base_url, model, self.prompt("")]).encode()).hexdigest()[:16]
 
     def prompt(self, label: str) -> str:
         """What the model is asked about a label."""
         return (
-            f"Write {self._count} different English descriptions, of 8 to 25 words each, of how the body of a person "
+            f"Write {_COUNT} different English descriptions, of 8 to 25 words each, of how the body of a person "
             f"moves who does this action: {json.dumps(plain_label(label), ensure_ascii=False)}. Say which limbs move, "
             "where to, in which order; no names, clothes, objects' brands or surroundings, and no left or right unless "
             "the action says so. Answer with a JSON list of strings and nothing else."
@@ -279,20 +266,20 @@ class EndpointCaptioner:
                     return ()
                 texts = _listed(answer)
                 if texts:
-                    return texts[: self._count]
-                problem = f"the answer is no JSON list of texts: {self._hidden(answer)[:120]!r}"
+                    return texts[:_COUNT]
+                problem = f"the answer is no JSON list of texts: {_hidden(answer)[:120]!r}"
             except urllib.error.HTTPError as error:
                 with error:
-                    said = self._hidden(error.read(2000).decode("utf-8", errors="replace"))
+                    said = _hidden(error.read(2000).decode("utf-8", errors="replace"))
                     problem = f"HTTP {error.code}: {' '.join(said.split())[:200]}"
                     if error.code not in _AGAIN:
-                        raise TmorError(f"{self.name}: {problem}{self._key_hint(error.code)}") from None
+                        raise TmorError(f"{self.name}: {problem}{_key_hint(error.code)}") from None
                     wait_s = _seconds(error.headers.get("Retry-After"))
             except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
                 reason = getattr(error, "reason", error)
-                problem = f"{type(reason).__name__}: {self._hidden(str(reason))}"
+                problem = f"{type(reason).__name__}: {_hidden(str(reason))}"
             except ValueError as error:
-                problem = f"the answer can't be read: {self._hidden(str(error))[:120]}"
+                problem = f"the answer can't be read: {_hidden(str(error))[:120]}"
             if n + 1 < self._tries:
                 time.sleep(min(max(wait_s, 2.0**n), _LONGEST_WAIT_S))
         raise TmorError(f"{self.name}: no description of '{label}' after {self._tries} tries; {problem}")
@@ -300,11 +287,10 @@ class EndpointCaptioner:
     def _sent(self, prompt: str) -> str:
         """The model's answer."""
         headers = {"Content-Type": "application/json"}
-        key = os.environ.get(self._key_variable, "").strip()
-        if key:
+        if key := _key():
             if not self._safe:
                 raise TmorError(
-                    f"{self.name}: a key would go over http in the clear; expected https, or unset {self._key_variable}"
+                    f"{self.name}: a key would go over http in the clear; expected https, or unset {_KEY_VARIABLE}"
                 )
             headers["Authorization"] = f"Bearer {key}"
         body = {"model": self._model, "messages": [{"role": "user", "content": prompt}]}
@@ -319,16 +305,20 @@ class EndpointCaptioner:
         except (KeyError, IndexError, TypeError, AttributeError, RecursionError):
             raise ValueError(f"no choices[0].message.content in {content[:80]!r}") from None
 
-    def _hidden(self, text: str) -> str:
-        """Text of the endpoint's, which may repeat what it was sent, without the key."""
-        key = os.environ.get(self._key_variable, "").strip()
-        return text.replace(key, "...") if key else text
 
-    def _key_hint(self, code: int) -> str:
-        if code not in (401, 403):
-            return ""
-        held = "is set" if os.environ.get(self._key_variable, "").strip() else "is not set"
-        return f" (the key is taken from {self._key_variable}, which {held})"
+def _key() -> str:
+    return os.environ.get(_KEY_VARIABLE, "").strip()
+
+
+def _hidden(text: str) -> str:
+    """Text of the endpoint's, which may repeat what it was sent, without the key."""
+    return text.replace(key, "...") if (key := _key()) else text
+
+
+def _key_hint(code: int) -> str:
+    if code not in (401, 403):
+        return ""
+    return f" (the key is taken from {_KEY_VARIABLE}, which {'is set' if _key() else 'is not set'})"
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -131,11 +131,26 @@ def fetched_folder(what: str, name: str, instead: str = "") -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]))
-    except Exception as error:
+    except Exception as error:  # the hub's client lets through whatever its HTTP library of the day raises
         raise TmorError(
             f"{what} '{name}' is neither a folder nor could it be fetched from the Hugging Face hub "
             f"({type(error).__name__}); pass a folder with config.json and *.safetensors{instead}"
         ) from error
+
+
+def weight_files(what: str, name: str, folder: Path) -> list[Path]:
+    """The files of weights in a folder in Hugging Face's format.
+
+    Args:
+        what, name: the model is, for the message.
+
+    Raises:
+        TmorError: there are none, or no config.json beside them.
+    """
+    found = sorted(folder.glob("*.safetensors"))
+    if not (folder / "config.json").is_file() or not found:
+        raise TmorError(f"{what} '{name}': {folder} holds no config.json with *.safetensors beside it")
+    return found
 
 
 class _Folder:
@@ -143,10 +158,7 @@ class _Folder:
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
-        weights = sorted(path.glob("*.safetensors"))
-        if not (path / "config.json").is_file() or not weights:
-            raise TmorError(f"teacher '{name}': {path} holds no config.json with *.safetensors beside it")
-        self.hash = _sha256(weights)[:16]
+        self.hash = _sha256(weight_files("teacher", name, path))[:16]
         self.said = self.json("config.json")
         self.kind: str = self.said.get("model_type") or ""
         self.sees = "vision_config" in self.said
@@ -178,7 +190,7 @@ def _sha256(files: Sequence[Path]) -> str:
     )
 
 
-def _in_batches(texts: Sequence[str], width: int, encode) -> np.ndarray:
+def _in_batches(texts: Sequence[str], width: int, encode: Callable[[list[str]], np.ndarray]) -> np.ndarray:
     rows = [encode(list(texts[i : i + 64])) for i in range(0, len(texts), 64)]
     x = np.concatenate(rows) if rows else np.zeros((0, width), dtype=np.float32)
     return x / np.linalg.norm(x, axis=1, keepdims=True).clip(min=1e-12)
