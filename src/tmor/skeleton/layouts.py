@@ -389,6 +389,11 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+def layout_of(joints: tuple[str, ...]) -> Layout | None:
+    """The known layout with exactly these joints in this order; None = there is none."""
+    return next((layout for layout in LAYOUTS.values() if layout.joints == joints), None)
+
+
 def find_layout(layout: str | Layout) -> Layout:
     """The layout of that name, or the layout itself.
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from tmor.errors import FormatError, LayoutError
 from tmor.skeleton.formats.files import read_text
-from tmor.skeleton.layouts import LAYOUTS, Layout
+from tmor.skeleton.layouts import Layout, layout_of
 from tmor.skeleton.tracks import Track
 
 _log = logging.getLogger("tmor")
@@ -258,4 +258,4 @@ def _layout(path: Path, joints: Sequence[_Joint], kept: dict[int, str]) -> Layou
         own = Layout("bvh", tuple(kept.values()), tuple(bones))
     except LayoutError as error:
         raise FormatError(f"{path}: {error}") from error
-    return next((known for known in LAYOUTS.values() if known.joints == own.joints), own)
+    return layout_of(own.joints) or own

@@ -24,7 +24,7 @@ import numpy as np
 
 from tmor.errors import FormatError, LayoutError
 from tmor.skeleton.formats.files import numbers, read_json
-from tmor.skeleton.formats.persons import link, to_tracks
+from tmor.skeleton.formats.persons import link_identified, to_tracks
 from tmor.skeleton.layouts import LAYOUTS, Layout
 from tmor.skeleton.tracks import Track
 
@@ -88,22 +88,8 @@ def read_coco(path: str | Path, content: Any = None) -> list[Track]:
         id = path.stem if len(videos) == 1 else f"{path.stem}/{video.strip('/_- ')}"
         first = min(frame for frame, _, _ in people) if places is None else 0
         assert layout is not None
-        tracks += to_tracks(_follow(people, layout), layout, path=path, id=id, first=first)
+        tracks += to_tracks(link_identified(people, layout), layout, path=path, id=id, first=first)
     return tracks
-
-
-def _follow(people: list[tuple[int, Any, np.ndarray]], layout: Layout) -> list[dict[int, np.ndarray]]:
-    people = sorted(people, key=lambda person: person[0])
-    identified = {(frame, own) for frame, own, _ in people if own is not None}
-    if len(identified) == len(people):
-        followed: dict[Any, dict[int, np.ndarray]] = {}
-        for frame, own, points in people:
-            followed.setdefault(own, {})[frame] = points
-        return list(followed.values())
-    frames: dict[int, list[np.ndarray]] = {}
-    for frame, _, points in people:
-        frames.setdefault(frame, []).append(points)
-    return link(frames, layout)
 
 
 def _identity(person: dict[str, Any]) -> int | float | str | None:

@@ -15,10 +15,11 @@ import numpy as np
 
 from tmor.errors import FormatError
 from tmor.skeleton.formats.files import numbers, read_json
-from tmor.skeleton.formats.persons import link, to_tracks
+from tmor.skeleton.formats.persons import link_identified, to_tracks
 from tmor.skeleton.layouts import LAYOUTS, Layout
 from tmor.skeleton.tracks import Track
 
+_Person = tuple[int | None, np.ndarray]
 _NAME = re.compile(r"(?:(?P<clip>.*?)_)?(?P<frame>\d+)_keypoints\.json")
 _LAYOUTS = {18: LAYOUTS["openpose18"], 25: LAYOUTS["openpose25"]}
 
@@ -36,7 +37,7 @@ def read_openpose(path: str | Path) -> list[Track]:
     if not path.is_dir():
         people = _people(path, read_json(path))
         return _tracks(path, path.name.removesuffix("_keypoints.json").removesuffix(".json"), {0: people})
-    clips: dict[str, dict[int, list[tuple[int, np.ndarray]]]] = {}
+    clips: dict[str, dict[int, list[_Person]]] = {}
     names = sorted(file.name for file in path.iterdir())
     for name in names:
         found = _NAME.fullmatch(name)
@@ -53,8 +54,8 @@ def read_openpose(path: str | Path) -> list[Track]:
     return [track for clip, frames in clips.items() for track in _tracks(path, clip, frames)]
 
 
-def _people(path: Path, content: Any) -> list[tuple[int, np.ndarray]]:
-    """Per person its id (-1 = none) and (joints, 3): x, y, confidence; NaN where the confidence is 0."""
+def _people(path: Path, content: Any) -> list[_Person]:
+    """Per person its id (None = none) and (joints, 3): x, y, confidence; NaN where the confidence is 0."""
     if not isinstance(content, dict) or not isinstance(content.get("people"), list):
         raise FormatError(f"{path}: no list 'people'; expected a frame of OpenPose")
     people = []
@@ -70,22 +71,14 @@ def _people(path: Path, content: Any) -> list[tuple[int, np.ndarray]]:
         points[points[:, 2] <= 0, :2] = np.nan
         own = person.get("person_id", -1)
         own = own[0] if isinstance(own, list) and own else own
-        people.append((own if isinstance(own, int) else -1, points))
+        people.append((own if isinstance(own, int) and own >= 0 else None, points))
     return people
 
 
-def _tracks(path: Path, clip: str, frames: dict[int, list[tuple[int, np.ndarray]]]) -> list[Track]:
+def _tracks(path: Path, clip: str, frames: dict[int, list[_Person]]) -> list[Track]:
     counts = {len(points) for people in frames.values() for _, points in people}
     if len(counts) > 1:
         raise FormatError(f"{path}: clip '{clip}' has people of 18 and of 25 joints; expected one kind")
     layout: Layout = _LAYOUTS[counts.pop() if counts else 25]
-    ids = [own for people in frames.values() for own, _ in people]
-    if ids and min(ids) >= 0 and all(len({own for own, _ in people}) == len(people) for people in frames.values()):
-        followed: dict[int, dict[int, np.ndarray]] = {}
-        for frame in sorted(frames):
-            for own, points in frames[frame]:
-                followed.setdefault(own, {})[frame] = points
-        linked = list(followed.values())
-    else:
-        linked = link({frame: [points for _, points in people] for frame, people in frames.items()}, layout)
-    return to_tracks(linked, layout, path=path, id=clip, first=min(frames))
+    everybody = [(frame, own, points) for frame, people in frames.items() for own, points in people]
+    return to_tracks(link_identified(everybody, layout), layout, path=path, id=clip, first=min(frames))

@@ -46,7 +46,7 @@ from numpy.typing import ArrayLike
 from tmor.errors import FormatError, LayoutError, TmorError
 from tmor.skeleton.formats.files import frame_rate, read_arrays, readable, warn_of_zeros, write_arrays
 from tmor.skeleton.formats.persons import MAX_FRAMES, person_id
-from tmor.skeleton.layouts import LAYOUTS, Layout
+from tmor.skeleton.layouts import Layout, layout_of
 from tmor.skeleton.tracks import Track
 
 _log = logging.getLogger("tmor")
@@ -377,9 +377,8 @@ def _offsets(path: Path, raw: np.ndarray, *, frames: int) -> np.ndarray:
 def _layout(path: Path, arrays: Mapping[str, np.ndarray], *, joints: int) -> Layout:
     _check_shape(path, arrays, "joint_names", (joints,))
     names = tuple(map(str, arrays["joint_names"].tolist()))
-    for layout in LAYOUTS.values():
-        if layout.joints == names:
-            return layout
+    if (known := layout_of(names)) is not None:
+        return known
     bones = _rows(path, arrays, "edges", (2,))
     if bones is not None:
         _check_range(path, "edges", bones.ravel(), 0, joints, "joint_names")

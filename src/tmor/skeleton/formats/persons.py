@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,32 @@ def person_id(source: str, index: int) -> str:
 def short_name(id: str, source: str) -> str:
     """A person's id where there is little room: ``#1`` of ``source#1``, ``#0`` of ``source``; others stay."""
     return id[len(source) :] or "#0" if id == source or id.startswith(f"{source}#") else id
+
+
+def link_identified(
+    people: Sequence[tuple[int, Hashable | None, np.ndarray]], layout: Layout
+) -> list[dict[int, np.ndarray]]:
+    """Follow people by the identities that a file gives them; by :func:`link` unless each has one of their own in every
+    frame.
+
+    Args:
+        people: frame number, identity (None = none), and the person as in :func:`link`.
+        layout: of the people.
+
+    Returns:
+        As :func:`link`.
+    """
+    people = sorted(people, key=lambda person: person[0])
+    identified = {(frame, own) for frame, own, _ in people if own is not None}
+    if len(identified) == len(people):
+        followed: dict[Hashable, dict[int, np.ndarray]] = {}
+        for frame, own, points in people:
+            followed.setdefault(own, {})[frame] = points
+        return list(followed.values())
+    frames: dict[int, list[np.ndarray]] = {}
+    for frame, _, points in people:
+        frames.setdefault(frame, []).append(points)
+    return link(frames, layout)
 
 
 def link(frames: Mapping[int, Sequence[np.ndarray]], layout: Layout) -> list[dict[int, np.ndarray]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tmor.errors import FormatError, TmorError
 from tmor.skeleton.formats.files import frame_rate, warn_of_zeros
-from tmor.skeleton.layouts import LAYOUTS, Layout, find_layout
+from tmor.skeleton.layouts import LAYOUTS, Layout, find_layout, layout_of
 from tmor.skeleton.tracks import Track
 
 # Not by LAYOUTS alone: 21 joints are a hand more often than a body of ours.
@@ -49,8 +49,7 @@ def unpack(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Track]:
 def _layout(path: Path, arrays: Mapping[str, np.ndarray], joints: int) -> Layout:
     if "joint_names" in arrays:
         names = tuple(map(str, arrays["joint_names"].tolist()))
-        known = (layout for layout in LAYOUTS.values() if layout.joints == names)
-        return next(known, None) or Layout(str(arrays.get("layout", path.stem)), names)
+        return layout_of(names) or Layout(str(arrays.get("layout", path.stem)), names)
     if "layout" in arrays:
         return find_layout(str(arrays["layout"]))
     if joints in _UNAMBIGUOUS:
