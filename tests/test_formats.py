@@ -20,7 +20,7 @@ from tmor.errors import FormatError, TmorError
 from tmor.skeleton.formats import PackedSet, read_packed, read_tracks, write_packed, write_tracks
 from tmor.skeleton.formats.bvh import read_bvh, standard_names
 from tmor.skeleton.formats.persons import link
-from tmor.skeleton.formats.pyskl import read_pyskl, read_pyskl_set
+from tmor.skeleton.formats.pyskl import read_pyskl
 from tmor.skeleton.layouts import LAYOUTS, UNIK17, Layout
 from tmor.skeleton.tracks import Track
 
@@ -792,17 +792,6 @@ def test_pyskl_pickles_of_every_protocol(tmp_path, protocol):
     assert np.argwhere(np.isnan(tracks[0].keypoints[..., 0])).tolist() == [[1, 4]]
     same(tracks[1].keypoints, content["annotations"][0]["keypoint"][1])
     same(tracks[1].scores, np.full((3, 17), 0.5))
-
-
-def test_pyskl_labels_and_splits(tmp_path, caplog):
-    path = tmp_path / "ntu.pkl"
-    path.write_bytes(pickle.dumps(pyskl_content()))
-    found = read_pyskl_set(path)
-    assert (found.ids, found.labels.tolist(), found.offsets.tolist()) == (("a", "b"), [5, 7], [0, 3, 5])
-    assert found.part("xsub_train").tolist() == [True, False]
-    assert found.part("xsub_val").tolist() == [False, True]
-    assert caplog.messages == [f"{path}: split 'xsub_val' names 1 sequences that are not there"]
-    assert [len(found.tracks(i)) for i in range(2)] == [2, 1]
 
 
 def test_pyskl_arrays_in_every_memory_order(tmp_path):

@@ -22,7 +22,6 @@ import numpy as np
 
 from tmor.errors import FormatError
 from tmor.skeleton.formats.files import read_bytes
-from tmor.skeleton.formats.packed import PackedSet
 from tmor.skeleton.formats.persons import person_id
 from tmor.skeleton.layouts import Layout, find_layout
 from tmor.skeleton.tracks import Track
@@ -37,14 +36,13 @@ class _Annotation:
     """keypoints (persons, frames, joints, 2 | 3), NaN = unseen; scores (persons, frames, joints) or None."""
 
     id: str
-    label: int
     keypoints: np.ndarray
     scores: np.ndarray | None
     layout: Layout
 
 
 def read_pyskl(path: str | Path, *, layout: str | Layout | None = None) -> list[Track]:
-    """Read every person of every annotation as a track, with scores, named after ``frame_dir``.
+    """Read every person of every annotation as a track, with scores, named after ``frame_dir``; labels are not kept.
 
     The frame rate is not stated, hence unknown. A 2D joint at (0, 0), and a person with every joint at zero in a frame,
     are unseen. People who are never seen are padding and left out.
@@ -69,54 +67,6 @@ def read_pyskl(path: str | Path, *, layout: str | Layout | None = None) -> list[
     if padding:
         _log.info("%s: left out %d people who are never seen (padding)", path, padding)
     return tracks
-
-
-def read_pyskl_set(path: str | Path, *, layout: str | Layout | None = None) -> PackedSet:
-    """Read the annotations with their labels, and each split as a boolean column of its name; scores are not kept.
-
-    Raises:
-        FormatError: as :func:`read_pyskl`, or the annotations differ in their joints.
-    """
-    path = Path(path)
-    content = _content(path)
-    found = list(_annotations(path, content, layout))
-    for own in found:
-        if own.keypoints.shape[2:] != found[0].keypoints.shape[2:]:
-            raise FormatError(
-                f"{path}: annotation '{own.id}' has (joints, dims) {own.keypoints.shape[2:]}, "
-                f"'{found[0].id}' has {found[0].keypoints.shape[2:]}; expected the same throughout"
-            )
-    offsets = np.cumsum([0, *(own.keypoints.shape[1] for own in found)], dtype=np.int64)
-    persons = max(len(own.keypoints) for own in found)
-    points = np.full((offsets[-1], persons, *found[0].keypoints.shape[2:]), np.nan, dtype=np.float32)
-    for own, start, stop in zip(found, offsets, offsets[1:], strict=False):
-        points[start:stop, : len(own.keypoints)] = own.keypoints.swapaxes(0, 1)
-    ids = tuple(own.id for own in found)
-    splits = content.get("split") if isinstance(content, dict) else None
-    columns = {}
-    for name, members in splits.items() if isinstance(splits, dict) else ():
-        if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
-            raise FormatError(f"{path}: split '{name}' is not a list of names")
-        chosen = set(members)
-        columns[str(name)] = np.array([id in chosen for id in ids])
-        if missing := chosen - set(ids):
-            _log.warning("%s: split '%s' names %d sequences that are not there", path, name, len(missing))
-    return PackedSet(
-        name=path.stem,
-        keypoints=points,
-        offsets=offsets,
-        layout=found[0].layout,
-        fps=None,
-        ids=ids,
-        labels=np.array([own.label for own in found], dtype=np.int64),
-        class_names=(),
-        tags=None,
-        segments=None,
-        segments_s=None,
-        frame_labels=None,
-        times_s=None,
-        columns=columns,
-    )
 
 
 def _content(path: Path) -> Any:
@@ -165,7 +115,7 @@ def _annotations(path: Path, content: Any, layout: str | Layout | None) -> Itera
         named = find_layout(_BY_COUNT[points.shape[2]] if layout is None else layout)
         if len(named) != points.shape[2]:
             raise FormatError(f"{what}: keypoint has {points.shape[2]} joints; layout '{named.name}' has {len(named)}")
-        yield _Annotation(str(own["frame_dir"]), label, points, scores, named)
+        yield _Annotation(str(own["frame_dir"]), points, scores, named)
 
 
 def _array(value: Any, what: str) -> np.ndarray:
