@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,9 +26,6 @@ _log = logging.getLogger("tmor")
 
 _VERSION = 1
 """Of the cache's files; another one is made anew."""
-
-_MAX_BYTES = 4 << 30
-"""A cached file that unpacks to more is not ours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,16 +121,12 @@ def _read(path: Path, joints: int) -> tuple[VideoInfo, list[tuple[float, People]
     if not path.is_file():
         return None
     try:
-        with zipfile.ZipFile(path) as archive:
-            if (size := sum(member.file_size for member in archive.infolist())) > _MAX_BYTES:
-                raise FormatError(f"{path}: unpacks to {size} bytes; expected at most {_MAX_BYTES}")
         arrays = read_arrays(path)
         if int(arrays["version"]) != _VERSION:
             raise FormatError(f"{path}: version {arrays['version']}; expected {_VERSION}")
         info = VideoInfo(**json.loads(str(arrays["info"])))
         return info, list(_pictures(path, arrays, joints))
-    # RuntimeError: a zip of a version that nobody has.
-    except (FormatError, zipfile.BadZipFile, RuntimeError, OSError, KeyError, ValueError, TypeError) as error:
+    except (FormatError, OSError, KeyError, ValueError, TypeError) as error:
         reason = str(error).removeprefix(f"{path}: ")
         _log.warning("%s: cached poses can't be used and are found anew: %s", path, reason)
         return None

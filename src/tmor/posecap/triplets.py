@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -240,8 +240,5 @@ def _captioned(packed: PackedSet, sequences: Sequence[int], captions: SequenceCa
 def attach_videos(triplets: Sequence[Triplet], embeddings: dict[str, np.ndarray]) -> list[Triplet]:
     """The triplets with the video embeddings that are given by triplet id; the others stay as they are."""
     return [
-        t
-        if t.id not in embeddings
-        else Triplet(t.id, t.source, t.track, t.texts, t.label, np.asarray(embeddings[t.id], dtype=np.float32))
-        for t in triplets
+        replace(t, video=np.asarray(embeddings[t.id], dtype=np.float32)) if t.id in embeddings else t for t in triplets
     ]
