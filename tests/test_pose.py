@@ -345,7 +345,7 @@ def test_ghosts_are_dropped_and_counted():
     frames = []
     for i in range(40):
         here = [body(0), body(600)]
-        scores = [0.9, 0.45 if i == 0 else 0.1]
+        scores = [0.9, 0.45 if i == 0 else 0.25]
         if 10 <= i < 13:
             here.append(body(300))
             scores.append(0.8)
@@ -353,7 +353,7 @@ def test_ghosts_are_dropped_and_counted():
             here.append(body(900))
             scores.append(0.3)
         frames.append((i / 10, people(*here, scores=scores)))
-    found = follow(frames, layout="coco17", joint_score=0.05)
+    found = follow(frames, layout="coco17")
     assert [t.id for t in found.tracks] == ["person"]
     assert found.report.dropped_tracks == {"seen for less than 0.5 s": 1, "mean score below 0.4": 1}
     assert found.report.dropped_people == {"unsure, and nobody's continuation": 1}

@@ -77,13 +77,13 @@ def test_ghosts_are_never_confirmed_and_numbers_never_come_back():
 
 
 def test_an_unsure_person_is_confirmed_when_it_gets_surer_and_stays_so():
-    follower = Follower("coco17", least_score=0.5)
+    follower = Follower("coco17")
     follower.push(0.0, people(body(0), score=0.6))
     levels = [0.25] * 10 + [0.9] * 10 + [0.25] * 10
     confirmed = [follower.push((i + 1) / 10, people(body(0), score=s))[0].confirmed for i, s in enumerate(levels)]
     at = confirmed.index(True)
     assert confirmed == [False] * at + [True] * (30 - at)
-    assert np.mean([0.6, *levels[: at - 1]]) < 0.5 <= np.mean([0.6, *levels[: at + 1]])
+    assert np.mean([0.6, *levels[:at]]) < 0.4 <= np.mean([0.6, *levels[: at + 1]])
 
 
 def test_a_long_pause_confirms_nobody_by_itself():

@@ -30,6 +30,9 @@ _REACH = 0.3  # how far a skeleton may be from where it was expected, in body le
 _PACE = 1.5  # ... and how much further per second
 _FARTHEST = 1.0
 _TWICE = 0.1  # skeletons of one picture that are closer than this are one person's
+_CONFIRM_S = 0.5  # who is seen for so long in all is a person, ...
+_LEAST_SCORE = 0.4  # ... if the mean score is no less; who is less sure can go on with a path, but not begin one
+_JOINT_SCORE = 0.2  # joints below it are unseen
 _COAST_S = 0.3  # people who are lost are expected to move on for this long, then to stay
 _JUMP = 0.15  # two people's distances must improve by this much, in body lengths, for an exchange to be suspected
 
@@ -109,28 +112,18 @@ class Follower:
     """Who is who, picture by picture, in memory that grows with the people who are there, not with time.
 
     A path begins with the first picture that shows somebody, and its number is given at once, but the person is
-    *confirmed* only once seen for ``confirm_s`` together, in at least two pictures, with a mean score of at least
-    ``least_score`` so far: ghosts of a few pictures don't get there. It is over once nobody was near where the person
-    is expected for ``bridge_s``; who comes later is somebody else, with another number.
+    *confirmed* only once seen for half a second together, in at least two pictures, with a mean score of at least 0.4
+    so far: ghosts of a few pictures don't get there. (Each picture counts for the time since the one before, at most
+    for a quarter of a second.) It is over once nobody was near where the person is expected for ``bridge_s``; who comes
+    later is somebody else, with another number.
 
     Args:
         layout: of the people.
-        confirm_s: each picture counts for the time since the one before, at most for half of this.
-        bridge_s, least_score, joint_score: as for :func:`follow`.
+        bridge_s: as for :func:`follow`.
     """
 
-    def __init__(
-        self,
-        layout: Layout | str,
-        *,
-        confirm_s: float = 0.5,
-        bridge_s: float = 1.0,
-        least_score: float = 0.4,
-        joint_score: float = 0.2,
-    ) -> None:
-        self._layout = find_layout(layout)
-        self._confirm_s, self._bridge_s = confirm_s, bridge_s
-        self._least_score, self._joint_score = least_score, joint_score
+    def __init__(self, layout: Layout | str, *, bridge_s: float = 1.0) -> None:
+        self._layout, self._bridge_s = find_layout(layout), bridge_s
         self._alive: dict[int, _Path] = {}
         self._next = 0
         self._time_s: float | None = None
@@ -163,7 +156,7 @@ class Follower:
         self._time_s = time_s
         self.pictures += 1
         self.people += len(people)
-        keypoints, scores = _distinct(people, self._joint_score, self.dropped)
+        keypoints, scores = _distinct(people, self.dropped)
         self._alive = {id: path for id, path in self._alive.items() if time_s - path.time_s <= self._bridge_s}
         ids, alive = list(self._alive), list(self._alive.values())
         expected = np.array([path.expected(time_s) for path in alive]).reshape(-1, len(self._layout), 2)
@@ -177,7 +170,7 @@ class Follower:
         self.suspected_switches += _switches(alive, keypoints, pairs)
         found = {ids[row]: column for row, column in pairs}
         for column in sorted(set(range(len(keypoints))) - set(found.values())):
-            if scores[column].mean() < self._least_score:
+            if scores[column].mean() < _LEAST_SCORE:
                 self.dropped["unsure, and nobody's continuation"] += 1
                 continue
             self._alive[self._next] = _Path(keypoints[column], time_s)
@@ -187,13 +180,13 @@ class Follower:
         for id, column in found.items():
             path = self._alive[id]
             path.add(time_s, keypoints[column])
-            path.seen_s += min(step_s, self._confirm_s / 2)
+            path.seen_s += min(step_s, _CONFIRM_S / 2)
             path.total_score += float(scores[column].mean())
             path.confirmed = path.confirmed or (
                 path.sightings > 1
                 # A hair of grace: sums of steps are not exact.
-                and path.seen_s > self._confirm_s - 1e-6
-                and path.total_score >= self._least_score * path.sightings
+                and path.seen_s > _CONFIRM_S - 1e-6
+                and path.total_score >= _LEAST_SCORE * path.sightings
             )
             sightings[id] = Sighting(keypoints[column], scores[column], path.confirmed)
         return sightings
@@ -205,34 +198,30 @@ def follow(
     layout: Layout | str,
     id: str = "person",
     bridge_s: float = 1.0,
-    shortest_s: float = 0.5,
-    least_score: float = 0.4,
-    joint_score: float = 0.2,
 ) -> Followed:
     """Follow people through pictures in which they have no identity.
+
+    Joints whose score is below 0.2 are unseen (NaN). Tracks in which the person is seen for less than half a second (or
+    half of the video, if that is shorter), or whose mean score is below 0.4, are left out and counted.
 
     Args:
         frames: time in seconds (strictly increasing) and people of each picture; an empty picture counts, too.
         layout: of the people.
         id: of the first track; the others are ``id#1``, ``id#2``, ...
         bridge_s: who comes back within so many seconds, near where they are expected, is the same person.
-        shortest_s: tracks in which the person is seen for less are left out (half of the video, if that is shorter).
-        least_score: tracks whose mean score is less are left out; people below it can go on with a track, but not
-            begin one.
-        joint_score: joints below it are unseen (NaN).
 
     Raises:
         TmorError: the times are not strictly increasing, or the people have not the joints of ``layout``.
     """
     layout = find_layout(layout)
-    follower = Follower(layout, bridge_s=bridge_s, least_score=least_score, joint_score=joint_score)
+    follower = Follower(layout, bridge_s=bridge_s)
     times: list[float] = []
     paths: dict[int, _Seen] = {}
     for picture, (time_s, people) in enumerate(frames):
         for number, sighting in follower.push(time_s, people).items():
             paths.setdefault(number, {})[picture] = sighting
         times.append(time_s)
-    kept, dropped_tracks = _kept(list(paths.values()), np.array(times), shortest_s, least_score)
+    kept, dropped_tracks = _kept(list(paths.values()), np.array(times))
     report = FollowReport(
         pictures=follower.pictures,
         people=follower.people,
@@ -244,12 +233,12 @@ def follow(
     return Followed(_tracks(kept, np.array(times), layout, id), report)
 
 
-def _distinct(people: People, joint_score: float, dropped: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+def _distinct(people: People, dropped: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints (n, joints, 2), unseen ones NaN, and scores (n, joints), without doubles; the surest first."""
     order = np.argsort(-people.scores.mean(axis=1), kind="stable")
     points = people.keypoints[order].astype(np.float32)
     scores = np.nan_to_num(people.scores[order].astype(np.float32))
-    points[(scores < joint_score) | ~np.isfinite(points).all(axis=2)] = np.nan
+    points[(scores < _JOINT_SCORE) | ~np.isfinite(points).all(axis=2)] = np.nan
     seen = (~np.isnan(points[..., 0])).sum(axis=1)
     dropped.update({"without a seen joint": n} if (n := int((seen == 0).sum())) else {})
     points, scores = points[seen > 0], scores[seen > 0]
@@ -308,21 +297,20 @@ def _centred(points: np.ndarray) -> np.ndarray:
     return points - np.nanmedian(points, axis=1, keepdims=True)
 
 
-def _kept(
-    paths: Sequence[_Seen], times: np.ndarray, shortest_s: float, least_score: float
-) -> tuple[list[_Seen], Counter[str]]:
+def _kept(paths: Sequence[_Seen], times: np.ndarray) -> tuple[list[_Seen], Counter[str]]:
+    """Those that are long and sure enough, in order of appearance, and how many are not, by reason."""
     dropped = Counter[str]()
     if not len(times):
         return [], dropped
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    shortest = min(shortest_s, 0.5 * (float(times[-1] - times[0]) + step))
+    shortest = min(_CONFIRM_S, 0.5 * (float(times[-1] - times[0]) + step))
     kept = []
     for seen in paths:
         # Half a step of grace: times are rounded in many files.
         if len(seen) * step < shortest - step / 2:
             dropped[f"seen for less than {shortest:.2g} s"] += 1
-        elif float(np.mean([sighting.scores for sighting in seen.values()])) < least_score:
-            dropped[f"mean score below {least_score:g}"] += 1
+        elif float(np.mean([sighting.scores for sighting in seen.values()])) < _LEAST_SCORE:
+            dropped[f"mean score below {_LEAST_SCORE:g}"] += 1
         else:
             kept.append(seen)
     kept.sort(key=lambda seen: (min(seen), -float(_sizes(seen[min(seen)].keypoints[None])[0])))
