@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tmor")
 
+_EVERY_S = 1 / 15  # about how often to look at a picture
+_CAMERA_TIMEOUT_S = 5.0  # a camera that gives no picture for so long is broken
 _POLL_S = 0.1  # how soon a wait notices that it shall end
 _LEAP_S = 10.0  # a capture clock that leaps further has been set anew
 _STEADY_S = 30.0  # a stream that went on for so long is sound: tries are counted from zero again
@@ -169,14 +171,12 @@ class LiveSource(Source):
                 self._changed.notify()
 
 
-def open_camera(camera: str, *, every_s: float = 1 / 15, timeout_s: float = 5.0) -> LiveSource:
-    """A camera of this machine.
+def open_camera(camera: str) -> LiveSource:
+    """A camera of this machine, looked at 15 times a second.
 
     Args:
         camera: its number (0 is the first), or what the system calls it: a path such as ``/dev/video0`` on Linux, a
             name on macOS and Windows.
-        every_s: look at a picture about every so many seconds.
-        timeout_s: a camera that gives no picture for so long is broken.
 
     Raises:
         TmorError: there is no such camera, it may not be read or is in use, or PyAV is not installed; says which
@@ -198,7 +198,7 @@ def open_camera(camera: str, *, every_s: float = 1 / 15, timeout_s: float = 5.0)
         file = f"video={file}"
     # Many Macs' cameras refuse the default rate.
     options = {"framerate": "30"} if format == "avfoundation" else {}
-    line = _Line(f"camera {camera}", file, options, format=format, timeout_s=timeout_s)
+    line = _Line(f"camera {camera}", file, options, format=format, timeout_s=_CAMERA_TIMEOUT_S)
     try:
         line.open()
     except FormatError:
@@ -215,13 +215,12 @@ def open_camera(camera: str, *, every_s: float = 1 / 15, timeout_s: float = 5.0)
             why = str(error).removeprefix(f"{line.name}: ")
         raise TmorError(f"{line.name}: {why}; {_cameras_here(format)}") from error
     # Some drivers hang rather than fail.
-    return LiveSource(line.name, line.frames(every_s), timeout_s=2 * timeout_s)
+    return LiveSource(line.name, line.frames(), timeout_s=2 * _CAMERA_TIMEOUT_S)
 
 
 def open_input(
     source: str,
     *,
-    every_s: float = 1 / 15,
     real_time: bool = False,
     timeout_s: float = 10.0,
     tries: int = 10,
@@ -229,9 +228,10 @@ def open_input(
 ) -> Source:
     """A video file, or a network stream (``rtsp://``, ``http://``, ...; not HLS, which is a list of files).
 
+    Of its pictures 15 a second are looked at.
+
     Args:
         source: path or address.
-        every_s: look at a picture about every so many seconds.
         real_time: of a file, wait until each picture is due; else it goes as fast as it can. No picture is dropped.
         timeout_s: a stream that gives nothing for so long is dead, or broken.
         tries: how often a stream that broke is called again; counted anew once one has lasted for half a minute.
@@ -243,8 +243,8 @@ def open_input(
     """
     scheme, address, _ = source.partition("://")
     if not address:
-        frames = read_frames(source, every_s=every_s)
-        return Source(source, frames, fps=Beat(every_s, probe(source).fps).fps, real_time=real_time)
+        frames = read_frames(source, every_s=_EVERY_S)
+        return Source(source, frames, fps=Beat(_EVERY_S, probe(source).fps).fps, real_time=real_time)
     name = _without_secrets(source)
     if scheme.lower() not in _STREAMS:
         raise TmorError(f"{name}: expected a file, or an address that begins with {'://, '.join(_STREAMS)}://")
@@ -254,7 +254,7 @@ def open_input(
         raise TmorError(f"{name}: comes as it comes; only a file can be slowed down to real time")
     line = _Line(name, source, _STREAM_OPTIONS, timeout_s=timeout_s, tries=tries, wait_s=wait_s)
     line.open()
-    return LiveSource(name, line.frames(every_s))
+    return LiveSource(name, line.frames())
 
 
 class _Line:
@@ -309,7 +309,7 @@ class _Line:
             container.close()
             raise
 
-    def frames(self, every_s: float) -> Generator[VideoFrame, None, None]:
+    def frames(self) -> Generator[VideoFrame, None, None]:
         """The pictures on the beat as they come, over as many connections as it takes; it is open already.
 
         Raises:
@@ -318,7 +318,7 @@ class _Line:
         left = self._tries
         while True:
             begun = time.monotonic()
-            broken = yield from self._pictures(every_s)
+            broken = yield from self._pictures()
             if broken is None:
                 return
             if time.monotonic() - begun > _STEADY_S:
@@ -339,13 +339,13 @@ class _Line:
             _log.warning("%s: is back", self.name)
             self._clock.anchor_s = None
 
-    def _pictures(self, every_s: float) -> Generator[VideoFrame, None, str | None]:
+    def _pictures(self) -> Generator[VideoFrame, None, str | None]:
         """Those of one connection; returns why it broke, None where a recording came to its end."""
         av = import_av()
         assert self._opened is not None
         container, stream = self._opened
         rate = float(stream.average_rate or stream.guessed_rate or 0)
-        beat = Beat(every_s, rate if 1 <= rate <= _FASTEST else None)
+        beat = Beat(_EVERY_S, rate if 1 <= rate <= _FASTEST else None)
         with container:
             packets = container.demux(stream)
             shown = time.monotonic()

@@ -53,16 +53,14 @@ class VideoReader:
 
     Args:
         estimator: the name of a pose estimator (:func:`tmor.pose.load_estimator`).
-        every_s: look at a picture about every so many seconds.
     """
 
     config: BuildConfig
     estimator: str = "rtmlib"
-    every_s: float = 1 / _FPS
 
     def __call__(self, source: Source) -> Clips:
         estimator = _estimator(self.estimator)
-        found = find_people(source.path, estimator, every_s=self.every_s)
+        found = find_people(source.path, estimator)
         return _cut_all(found.tracks, source, self.config, estimator.name, estimator.hash)
 
 
