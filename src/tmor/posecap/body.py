@@ -39,6 +39,9 @@ class Body:
         x: (frames, 17, 2 | 3) in body heights, y up, smoothed, at 30 frames per second; NaN = unseen.
         left, ahead: (frames, 2 | 3) unit vectors of the person's left and front; NaN where a view doesn't show that
             direction (2D from the front: ahead; from the side: left).
+        turn: (frames,) which way the person is turned. 2D: the width of shoulders and hips in the picture, 1 = seen
+            from the front, -1 = from behind; 3D: degrees about the vertical, growing towards the person's left. NaN
+            where that can't be told.
         start_s: of the first frame.
         rate_known: whether seconds are seconds.
     """
@@ -46,22 +49,23 @@ class Body:
     x: np.ndarray
     left: np.ndarray
     ahead: np.ndarray
-    width: np.ndarray
+    turn: np.ndarray
     start_s: float
     rate_known: bool
 
     @classmethod
     def of(cls, track: Track) -> Body:
+        """The body of a track; raises as :func:`tmor.skeleton.canonical.prepare` does."""
         x = smooth(prepare(track, fps=FPS).astype(np.float64), _BLUR_S)
         x = x / _height(x)
         across = (x[:, [_AT["left_shoulder"], _AT["left_hip"]]] - x[:, [_AT["right_shoulder"], _AT["right_hip"]]]) / 2
         across = smooth(mean_seen(across, axis=1), 0.25)
         nowhere = np.full_like(across, np.nan)
         if x.shape[2] == 2:
-            width = across[:, 0] / WIDTH
+            turn = across[:, 0] / WIDTH
             # A side that is hardly ever seen is hidden behind the other.
-            if (~np.isnan(width)).mean() > 0.3 and np.nanmedian(np.abs(width)) > 0.4:  # from the front or from behind
-                left, ahead = np.stack([np.sign(width), 0 * width], axis=1), nowhere
+            if (~np.isnan(turn)).mean() > 0.3 and np.nanmedian(np.abs(turn)) > 0.4:  # from the front or from behind
+                left, ahead = np.stack([np.sign(turn), 0 * turn], axis=1), nowhere
             else:
                 way = np.full(len(x), float(np.sign(_profile(x))) or np.nan)
                 left, ahead = nowhere, np.stack([way, 0 * way], axis=1)
@@ -73,23 +77,28 @@ class Body:
             across = _bridged(across)
             left = across / np.linalg.norm(across, axis=1, keepdims=True)
             ahead = np.stack([-left[:, 2], left[:, 1], left[:, 0]], axis=1)
-            width = np.degrees(unwrapped(ahead[:, 0], ahead[:, 2]))
-        return cls(x, left, ahead, width, track.start_s, track.fps is not None)
+            turn = np.degrees(unwrapped(ahead[:, 0], ahead[:, 2]))
+        return cls(x, left, ahead, turn, track.start_s, track.fps is not None)
 
     def at(self, joint: str) -> np.ndarray:
+        """(frames, 2 | 3) where a joint is."""
         return self.x[:, _AT[joint]]
 
     def y(self, joint: str) -> np.ndarray:
+        """(frames,) how high a joint is."""
         return self.x[:, _AT[joint], 1]
 
     @property
     def dims(self) -> int:
+        """2 or 3."""
         return self.x.shape[2]
 
     def leftwards(self, way: np.ndarray) -> np.ndarray:
+        """(frames,) how far (frames, 2 | 3) go to the person's left; NaN where the view doesn't show it."""
         return (way * self.left).sum(axis=1)
 
     def forwards(self, way: np.ndarray) -> np.ndarray:
+        """(frames,) how far (frames, 2 | 3) go to the person's front; NaN where the view doesn't show it."""
         return (way * self.ahead).sum(axis=1)
 
     @cached_property
@@ -112,10 +121,12 @@ class Body:
     def phrase(
         self, verb: str, limb: str, way: str, span: tuple[int, int], size: float, *, times: int = 1, usual: float = 0
     ) -> Phrase:
-        """``usual``: seconds that one such movement takes; it sets the speed word, 0 = none."""
+        """``usual``: seconds that one such movement takes; it sets the speed word, 0 = none. An unknown rate has no
+        speed."""
         start, end = span
         each = (end - start) / FPS / times
         speed = "quickly" if each < 0.3 * usual else "slowly" if usual and each > 2.2 * usual else ""
+        speed = speed if self.rate_known else ""
         return Phrase(verb, limb, way, self.start_s + start / FPS, self.start_s + end / FPS, size, times, speed)
 
 
@@ -254,7 +265,7 @@ def runs(true: np.ndarray, least: int = 1) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges if b - a >= least]
 
 
-def in_series(swings: Sequence[Swing], *, gap_s: float = 0.6) -> Iterator[list[Swing]]:
+def in_series(swings: Sequence[Swing], *, gap_s: float) -> Iterator[list[Swing]]:
     """Swings that follow each other without a longer rest."""
     series: list[Swing] = []
     for swing in swings:

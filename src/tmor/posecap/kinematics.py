@@ -68,8 +68,6 @@ def movement_phrases(track: Track) -> tuple[Phrase, ...]:
     trunk = [phrase for phrase in _leans(body) if not _during(phrase, whole, _NO_TRUNK)]
     arms = [phrase for phrase in _arms(body) if not _during(phrase, whole, _no_arms(phrase))]
     found = [*whole, *legs, *trunk, *arms]
-    if not body.rate_known:
-        found = [replace(phrase, speed="") for phrase in found]
     if not found and (still := _still(body)):
         found = [still]
     return tuple(sorted(found, key=lambda p: (p.start_s, -p.size, p.verb)))
@@ -136,10 +134,10 @@ def _floor(body: Body) -> list[Phrase]:
     found: list[Phrase] = []
     for series in in_series(swings_of(body.trunk, 0.45), gap_s=2.0):
         count, span = _times(series), (series[0].start, series[-1].end)
-        high = [float(body.leg[swing.start if swing.up is False else swing.end]) for swing in series]
+        high = [float(body.leg[swing.end if swing.up else swing.start]) for swing in series]
         if not lying[max(span[0] - 5, 0) : span[1] + 6].any() or (len(series) > 1 and max(high) > 0.6):
             continue
-        low = [float(body.leg[swing.last if swing.up is False else swing.first]) for swing in series]
+        low = [float(body.leg[swing.first if swing.up else swing.last]) for swing in series]
         if max(low) > 0.28:  # bent over in a crouch
             continue
         if len(series) == 1 and high[0] > 0.6:
@@ -257,8 +255,6 @@ def _gait(body: Body) -> list[Phrase]:
 
 def _ways(body: Body) -> list[Phrase]:
     """In 3D: stretches in which hips and feet get along the floor."""
-    if body.dims == 2:
-        return []
     hip = body.at("mid_hip")[:, [0, 2]]
     feet = mean_seen(np.stack([body.at("left_ankle"), body.at("right_ankle")], axis=1), axis=1)[:, [0, 2]]
     slow = smooth(hip, 0.2)
@@ -328,15 +324,13 @@ def _longer(body: Body, series: Sequence[Swing]) -> tuple[int, int]:
 def _levels(body: Body) -> list[Phrase]:
     """Squats, lunges, sitting down, standing up: the hips come nearer to the feet and leave them again."""
     found: list[Phrase] = []
-    for series in in_series(swings_of(body.leg, 0.16), gap_s=1.6):
-        swings = list(series)
-        while swings:
-            if len(swings) >= 2 and not swings[0].up:
-                pair = 2 * (len(swings) // 2)
-                found.append(_dip(body, swings[:pair]))
-                swings = swings[pair:]
-                continue
+    for swings in in_series(swings_of(body.leg, 0.16), gap_s=1.6):
+        while swings and swings[0].up:  # more than one, where the person was out of sight in between
             found.append(_level(body, swings.pop(0)))
+        paired = 2 * (len(swings) // 2)
+        if paired:
+            found.append(_dip(body, swings[:paired]))
+        found += [_level(body, swing) for swing in swings[paired:]]
     return found
 
 
@@ -378,11 +372,11 @@ def _turns(body: Body) -> list[Phrase]:
     """Turning on the spot or on the way."""
     found = []
     if body.dims == 2:
-        for swing in swings_of(body.width, 1.1):
+        for swing in swings_of(body.turn, 1.1):
             if swing.before * swing.after < 0 and min(abs(swing.before), abs(swing.after)) > 0.45:
                 found.append(body.phrase("turns", "", "around", swing.span, 1.2))
         return found
-    for swing in swings_of(body.width, 55.0):
+    for swing in swings_of(body.turn, 55.0):
         if swing.size > 130:
             found.append(body.phrase("turns", "", "around", swing.span, 1.2))
         else:
@@ -580,18 +574,14 @@ def _thrusts(body: Body, side: str) -> list[Phrase]:
         ahead = body.forwards(arm)[far] / ARM
         if not level or rise > 0.6 or not ahead > 0.5:
             continue
-        fast = swing.up and swing.end - swing.start < 0.3 * FPS
-        if fast:
+        if swing.up and swing.end - swing.start < 0.3 * FPS:
             found.append(body.phrase("punches with", f"the {side} hand", "", swing.span, 0.5 + swing.size))
         else:
-            verb = "stretches" if swing.up else "pulls back"
-            way = "forward" if ahead > 0.5 and swing.up else ""
+            verb, way = ("stretches", "forward") if swing.up else ("pulls back", "")
             found.append(body.phrase(verb, f"the {side} arm", way, swing.span, 0.2 + swing.size, usual=0.6))
     # A fist that comes back belongs to the punch.
-    punches = [phrase for phrase in found if phrase.verb == "punches with"]
-    if punches:
-        found = [p for p in found if p.verb != "pulls back"]
-    return found
+    punched = any(phrase.verb == "punches with" for phrase in found)
+    return [phrase for phrase in found if not (punched and phrase.verb == "pulls back")]
 
 
 def _waves(body: Body, side: str) -> list[Phrase]:
@@ -631,18 +621,13 @@ def _circles(body: Body, side: str) -> list[Phrase]:
         for swing in swings_of(angle, 300.0):
             times = max(1, round(swing.size / 360))
             found.append(body.phrase("circles", f"the {side} arm", "", swing.span, 1.4, times=times, usual=1.1))
-    if found:
+    if found or len(v) < 2:
         return found[:1]
-    u = out
-    moves = np.hypot(np.gradient(u), np.gradient(v)) * FPS if len(u) > 1 else np.zeros(len(u))
-    moving = moves > 0.25
-    turn = (
-        np.degrees(unwrapped(np.where(moving, np.gradient(v), np.nan), np.where(moving, np.gradient(u), np.nan)))
-        if len(u) > 1
-        else np.full(len(u), np.nan)
-    )
+    sideways, up = np.gradient(out), np.gradient(v)
+    moving = np.hypot(sideways, up) * FPS > 0.25
+    turn = np.degrees(unwrapped(np.where(moving, up, np.nan), np.where(moving, sideways, np.nan)))
     for swing in swings_of(turn, 290.0):
-        path = np.stack([u, v], axis=1)[swing.start : swing.end + 1]
+        path = np.stack([out, v], axis=1)[swing.start : swing.end + 1]
         if _roundness(path) > 0.45 and np.ptp(path, axis=0).min() > 0.25 * ARM:
             times = max(1, round(swing.size / 360))
             verb = "draws a circle with" if times == 1 else "draws circles with"
@@ -689,7 +674,7 @@ def _claps(body: Body) -> list[Phrase]:
             continue
         span = shut[0].start, series[-1].end
         if len(shut) >= 2 and all(swing.end - swing.start < 0.7 * FPS for swing in shut[1:]):
-            found.append(body.phrase("claps", "", "", span, 1.2, times=1))
+            found.append(body.phrase("claps", "", "", span, 1.2))
         elif shut[0].before > 0.17:
             found.append(body.phrase("brings together", "the hands", "", shut[0].span, 0.3 + shut[0].size))
     return found
