@@ -274,9 +274,13 @@ def pretrain_config(values: dict[str, Any], *, source: str = "config") -> Pretra
     return _checked(PretrainConfig, values, source)
 
 
-def build_config(values: dict[str, Any], *, source: str = "command line") -> BuildConfig:
-    """As :func:`pretrain_config`, of how a data set is built."""
-    return _checked(BuildConfig, values, source)
+def build_config(values: dict[str, Any]) -> BuildConfig:
+    """How a data set is built, from the command line's values.
+
+    Raises:
+        ConfigError: a key is unknown or a value is out of range.
+    """
+    return _checked(BuildConfig, values, "command line")
 
 
 def _checked(kind: type[_T], values: dict[str, Any], source: str) -> _T:

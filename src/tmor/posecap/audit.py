@@ -19,6 +19,7 @@ from tmor.skeleton.formats.files import readable
 from tmor.skeleton.layouts import UNIK17
 
 _MOST_EXAMPLES = 20
+_ROWS = 16_384  # of embeddings in memory at once
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,10 @@ def _compare(rows: Sequence[dict[str, Any]], folders: Sequence[Path]) -> tuple[l
     return changed, unreachable
 
 
-def embeddings(shards: Shards, column: str, *, rows: int = 16_384) -> Iterable[np.ndarray]:
+def embeddings(shards: Shards, column: str) -> Iterable[np.ndarray]:
     """A teacher's embeddings, some at a time: (rows, d) float32; a row of NaN = none."""
-    for first in range(0, len(shards), rows):
-        batch = shards.take(np.arange(first, min(first + rows, len(shards))), columns=(column,))
+    for first in range(0, len(shards), _ROWS):
+        batch = shards.take(np.arange(first, min(first + _ROWS, len(shards))), columns=(column,))
         values = batch.video if column == "video" else batch.text
         assert values is not None
         yield values

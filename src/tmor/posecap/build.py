@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,6 +37,9 @@ from tmor.posecap.triplets import Triplet
 from tmor.skeleton.formats.files import is_video, readable, whole_file
 from tmor.teachers.cache import embed_texts, embed_videos
 from tmor.teachers.huggingface import TextTeacher, VideoTeacher
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _log = logging.getLogger("tmor")
 
@@ -307,7 +311,7 @@ class _Writer:
                 continue
             self._seen.add(own)
             self._ids.add(triplet.id)
-            kept.append(self._record(made, triplet, own))
+            kept.append(self._record(made, made.clips, triplet, own))
         report.built += 1
         report.clips += len(kept)
         report.left_out += left_out
@@ -323,7 +327,7 @@ class _Writer:
         self._shards.append(self._pending)
         self._pending, self._since = [], time.monotonic()
 
-    def _record(self, made: Made, triplet: Triplet, own: bytes) -> Record:
+    def _record(self, made: Made, clips: Clips, triplet: Triplet, own: bytes) -> Record:
         texts, label = self._texts.first(made.source, triplet)
         return Record(
             id=triplet.id,
@@ -335,8 +339,8 @@ class _Writer:
             texts=texts,
             label=label,
             licence=self._licence,
-            estimator=made.clips.estimator if made.clips else "",
-            estimator_hash=made.clips.estimator_hash if made.clips else "",
+            estimator=clips.estimator,
+            estimator_hash=clips.estimator_hash,
             split=self._split,
         )
 
@@ -443,57 +447,53 @@ def embed(
     Raises:
         TmorError: a column holds another teacher's embeddings, or another build works on ``out``.
     """
-    import pyarrow as pa
-
     out = Path(out)
     with _locked(out):
         shards = open_shards(out)
-
-        def told(column: str) -> Callable[[int, int], None]:
-            return lambda done, total: progress(f"{column} embeddings", done, total)
-
         if text is not None:
-            teacher = text
-
-            def of_texts(table: pa.Table) -> np.ndarray:
-                return embed_texts(teacher, [texts[0]["text"] for texts in table.column("texts").to_pylist()])
-
-            shards.add_embeddings("text", teacher=text.name, teacher_hash=text.hash, width=text.width)
-            shards.fill("text", of_texts, columns=["texts"], where="array_length(texts) > 0", progress=told("text"))
+            _embed_texts(shards, text, progress)
         if video is not None:
-            watched = video
-            paths = {(source.collection, source.name): source.path for source in sources}
-            names = ", ".join("'" + c.replace("'", "''") + "'" for c in sorted({s.collection for s in sources}))
-
-            def of_videos(table: pa.Table) -> np.ndarray:
-                rows = table.to_pylist()
-                values = np.full((len(rows), watched.width), np.nan, dtype=np.float32)
-                at = [i for i, row in enumerate(rows) if (row["collection"], row["source"]) in paths]
-                stretches = [
-                    (paths[rows[i]["collection"], rows[i]["source"]], max(0.0, rows[i]["start_s"]), rows[i]["end_s"])
-                    for i in at
-                ]
-                if stretches:
-                    values[at] = embed_videos(watched, stretches)
-                return values
-
-            shards.add_embeddings("video", teacher=video.name, teacher_hash=video.hash, width=video.width)
-            if names:
-                columns = ["collection", "source", "start_s", "end_s"]
-                shards.fill(
-                    "video",
-                    of_videos,
-                    columns=columns,
-                    where=f"collection IN ({names})",
-                    chunk=256,
-                    progress=told("video"),
-                )
+            _embed_videos(shards, video, sources, progress)
         for column in ("video", "text"):
             if shards.width(column):
                 missing = len(shards.column(where=f"{column} IS NULL"))
                 report.embedded[column] = len(shards) - missing
                 report.not_embedded[column] = missing
         _write_report(out, report)
+
+
+def _embed_texts(shards: Shards, teacher: TextTeacher, progress: Progress) -> None:
+    def of(table: pa.Table) -> np.ndarray:
+        return embed_texts(teacher, [texts[0]["text"] for texts in table.column("texts").to_pylist()])
+
+    def told(done: int, total: int) -> None:
+        progress("text embeddings", done, total)
+
+    shards.add_embeddings("text", teacher=teacher.name, teacher_hash=teacher.hash, width=teacher.width)
+    shards.fill("text", of, columns=["texts"], where="array_length(texts) > 0", progress=told)
+
+
+def _embed_videos(shards: Shards, teacher: VideoTeacher, sources: Sequence[Source], progress: Progress) -> None:
+    paths = {(source.collection, source.name): source.path for source in sources}
+
+    def of(table: pa.Table) -> np.ndarray:
+        rows = [(paths.get((row["collection"], row["source"])), row) for row in table.to_pylist()]
+        values = np.full((len(rows), teacher.width), np.nan, dtype=np.float32)
+        stretches = {
+            i: (path, max(0.0, row["start_s"]), row["end_s"]) for i, (path, row) in enumerate(rows) if path is not None
+        }
+        if stretches:
+            values[list(stretches)] = embed_videos(teacher, list(stretches.values()))
+        return values
+
+    def told(done: int, total: int) -> None:
+        progress("video embeddings", done, total)
+
+    shards.add_embeddings("video", teacher=teacher.name, teacher_hash=teacher.hash, width=teacher.width)
+    if paths:
+        names = ", ".join("'" + c.replace("'", "''") + "'" for c in sorted({collection for collection, _ in paths}))
+        columns, where = ["collection", "source", "start_s", "end_s"], f"collection IN ({names})"
+        shards.fill("video", of, columns=columns, where=where, chunk=256, progress=told)
 
 
 # ---- one build at a time
