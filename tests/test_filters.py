@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from tmor.posecap.captions import _descriptions
-from tmor.posecap.filters import RULES, filter_texts, is_refusal, tells_movement
+from tmor.posecap.filters import filter_texts, is_refusal, tells_movement
 from tmor.posecap.texts import Caption
 
 
@@ -69,21 +69,12 @@ def test_nearly_the_same_is_said_once_but_sides_and_numbers_tell():
     assert not reasons(*described)
 
 
-def test_rules_can_be_chosen_by_name():
-    captions = [Caption("a", "hello there everybody", kind="subtitle")] * 2
-    assert filter_texts(captions, ["duplicate"])[1].dropped == {"duplicate": 1}
-    assert filter_texts(captions, [])[0] == captions
-    with pytest.raises(ValueError, match="no rule brevity; there are empty, refusal"):
-        filter_texts(captions, ["brevity"])
-
-
 def test_the_report_counts_by_reason_and_shows_examples():
     captions = [Caption(str(n), f"what a lovely morning it is {n}", kind="subtitle") for n in range(5)]
     _, report = filter_texts([*captions, Caption("x", "jump"), Caption("x", "")])
     assert report.dropped == {"empty": 1, "no movement": 5}
     assert [c.source for c in report.examples["no movement"]] == ["0", "1", "2"]
     assert str(report).splitlines()[0] == "1 texts kept, 6 dropped"
-    assert set(report.dropped) <= set(RULES)
 
 
 def test_our_own_descriptions_pass():

@@ -193,10 +193,6 @@ def test_the_set_has_each_action_by_three_people() -> None:
     assert len(trunks) == 3
 
 
-def test_there_are_enough_everyday_actions() -> None:
-    assert len(ACTIONS) == len(set(ACTIONS)) >= 14
-
-
 def test_unknown_names_are_errors_that_list_what_there_is() -> None:
     with pytest.raises(TmorError) as error:
         sample_track("fly")

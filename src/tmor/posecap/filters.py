@@ -108,8 +108,7 @@ _RULES: dict[str, tuple[tuple[str, ...], Callable[[str], bool]]] = {
     "too long": (_FREE, lambda text: len(_words(text)) > MOST_WORDS),
     "no movement": (("subtitle", "generated"), lambda text: not tells_movement(text)),
 }
-RULES: tuple[str, ...] = (*_RULES, "duplicate", "near-duplicate")
-"""All rules by name, in the order in which they are asked."""
+_REASONS = (*_RULES, "duplicate", "near-duplicate")
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ class FilterReport:
         return "\n".join(lines)
 
 
-def filter_texts(captions: Sequence[Caption], rules: Sequence[str] = RULES) -> tuple[list[Caption], FilterReport]:
+def filter_texts(captions: Sequence[Caption]) -> tuple[list[Caption], FilterReport]:
     """Drop texts that nothing can be learned from.
 
     Class names are only dropped where they are empty or said twice; people's captions may be short and without a verb
@@ -143,18 +142,9 @@ def filter_texts(captions: Sequence[Caption], rules: Sequence[str] = RULES) -> t
     words; sides and numbers always count), the first stays; near-duplicates are looked for among the last hundred
     texts of the source.
 
-    Args:
-        rules: names from :data:`RULES`.
-
     Returns:
         The captions that stay, in their order, and the report.
-
-    Raises:
-        ValueError: there is no such rule.
     """
-    unknown = set(rules) - set(RULES)
-    if unknown:
-        raise ValueError(f"no rule {', '.join(sorted(unknown))}; there are {', '.join(RULES)}")
     kept: list[Caption] = []
     dropped: dict[str, list[Caption]] = {}
     same: dict[tuple[str, ...], list[Caption]] = {}
@@ -162,16 +152,14 @@ def filter_texts(captions: Sequence[Caption], rules: Sequence[str] = RULES) -> t
     for caption in captions:
         words = (caption.source, *_words(caption.text))
         lately = recent.setdefault(caption.source, deque(maxlen=100))
-        reason = next(
-            (rule for rule in RULES if rule in rules and _drops(rule, caption, same.get(words, ()), lately)), None
-        )
+        reason = next((rule for rule in _REASONS if _drops(rule, caption, same.get(words, ()), lately)), None)
         if reason is None:
             kept.append(caption)
             same.setdefault(words, []).append(caption)
             lately.append(caption)
         else:
             dropped.setdefault(reason, []).append(caption)
-    reasons = [rule for rule in RULES if rule in dropped]
+    reasons = [rule for rule in _REASONS if rule in dropped]
     return kept, FilterReport(
         len(kept),
         {reason: len(dropped[reason]) for reason in reasons},

@@ -143,7 +143,7 @@ class Layout:
         for i, name in enumerate(names):
             if name in names[:i]:
                 raise LayoutError(f"layout '{self.name}' names joint '{self.joints[i]}' twice (as '{name}')")
-        bones = tuple((str(a), str(b)) for a, b in self.bones) or self._bones_by_name(names)
+        bones = tuple((str(a), str(b)) for a, b in self.bones) or self._bones_by_name()
         for bone in bones:
             for joint in bone:
                 if joint not in self.joints:
@@ -156,10 +156,10 @@ class Layout:
         mirrored = ["_".join(swap.get(word, word) for word in name.split("_")) for name in names]
         object.__setattr__(self, "mirror", tuple(names.index(m) if m in names else i for i, m in enumerate(mirrored)))
 
-    def _bones_by_name(self, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-        where = dict(zip(names, self.joints, strict=True))
+    def _bones_by_name(self) -> tuple[tuple[str, str], ...]:
+        where = dict(zip(self.standard_joints, self.joints, strict=True))
         bones = []
-        for name in names:
+        for name in where:
             parent = _PARENT.get(name)
             while parent is not None and parent not in where:
                 parent = _PARENT.get(parent)
