@@ -8,7 +8,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from tmor.errors import ConfigError
 
@@ -17,9 +26,6 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _T = TypeVar("_T")
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
-Strength = Annotated[float, Field(ge=0)]
 Part = Literal["clusters", "motion", "video", "text", "camera", "descriptions"]
 """Of the method, that an ablation can leave out."""
 Precision = Literal["fp32", "bf16"]
@@ -53,15 +59,15 @@ class Augmentation:
     __pydantic_config__ = _STRICT
     shortest_crop: Annotated[float, Field(gt=0, le=1)] = 0.6
     warp: Share = 0.8
-    limbs: Strength = 0.15
+    limbs: NonNegativeFloat = 0.15
     around: Share = 0.5
-    camera_deg: Strength = 50.0
-    pitch_deg: Strength = 20.0
-    roll_deg: Strength = 12.0
+    camera_deg: NonNegativeFloat = 50.0
+    pitch_deg: NonNegativeFloat = 20.0
+    roll_deg: NonNegativeFloat = 12.0
     stretch: Share = 0.2
     mirror: Share = 0.5
-    noise: Strength = 0.03
-    drift: Strength = 1.5
+    noise: NonNegativeFloat = 0.03
+    drift: NonNegativeFloat = 1.5
     lost_joints: Share = 0.3
     hidden: Share = 0.35
 
@@ -79,11 +85,11 @@ class BuildConfig:
     """
 
     __pydantic_config__ = _STRICT
-    clip_s: Annotated[float, Field(gt=0)] = 4.0
+    clip_s: PositiveFloat = 4.0
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    shortest_s: Annotated[float, Field(gt=0)] = 1.0
+    shortest_s: PositiveFloat = 1.0
     least_visible: Share = 0.4
-    least_motion: Strength = 0.02
+    least_motion: NonNegativeFloat = 0.02
 
 
 @dataclass(frozen=True)
@@ -127,9 +133,9 @@ class ClusterConfig:
     """
 
     __pydantic_config__ = _STRICT
-    eps: Annotated[float, Field(gt=0)] | None = None
-    min_samples: Positive = 4
-    start_epoch: Count = 1
+    eps: PositiveFloat | None = None
+    min_samples: PositiveInt = 4
+    start_epoch: NonNegativeInt = 1
     by_label: bool = False
 
 
@@ -178,22 +184,22 @@ class PretrainConfig:
     distilled_from: tuple[str, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     clip_frames: Annotated[int, Field(ge=4)] = 32
-    fps: Annotated[float, Field(gt=0)] = 15.0
+    fps: PositiveFloat = 15.0
     teacher: str = "offline"
-    width: Positive = 256
-    self_epochs: Count = 5
-    text_epochs: Count = 15
+    width: PositiveInt = 256
+    self_epochs: NonNegativeInt = 5
+    text_epochs: NonNegativeInt = 15
     epoch_samples: Annotated[int, Field(ge=2)] = 8192
     balance: Share = 0.5
     batch: Annotated[int, Field(ge=2)] = 64
-    bank: Count = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 4e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    warmup: Count = 60
-    temperature_motion: Annotated[float, Field(gt=0)] = 0.1
-    temperature_text: Annotated[float, Field(gt=0)] = 0.07
+    bank: NonNegativeInt = 1024
+    learning_rate: PositiveFloat = 4e-3
+    weight_decay: NonNegativeFloat = 0.05
+    warmup: NonNegativeInt = 60
+    temperature_motion: PositiveFloat = 0.1
+    temperature_text: PositiveFloat = 0.07
     plain_text: Share = 0.3
-    text_noise: Annotated[float, Field(ge=0)] = 0.3
+    text_noise: NonNegativeFloat = 0.3
     motion_term: bool = True
     video_term: bool = True
     text_term: bool = True
