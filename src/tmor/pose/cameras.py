@@ -286,7 +286,8 @@ class _Line:
         self._clock = _Clock()
 
     def open(self) -> None:
-        """
+        """Connect, for the first time or again.
+
         Raises:
             FormatError: there are no pictures that can be read.
             TmorError: it can't be reached; ``__cause__`` is PyAV's error.

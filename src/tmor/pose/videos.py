@@ -288,9 +288,10 @@ def _decoded(path: Path, container: InputContainer, stream: VideoStream) -> Iter
 
 
 def check_size(name: str | Path, width: int, height: int) -> None:
-    """
+    """Check that pictures of this size can be a camera's and show a person.
+
     Raises:
-        FormatError: no camera makes pictures of this size, or no person is to be seen in them.
+        FormatError: they are too large, or too small.
     """
     if width * height > MAX_PIXELS:
         raise FormatError(f"{name}: its pictures are {width}x{height}; expected at most {MAX_PIXELS} pixels (8K)")

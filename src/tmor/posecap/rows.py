@@ -223,7 +223,7 @@ def to_records(table: Any, path: str) -> Iterator[Record]:
 
 
 def to_batch(rows: np.ndarray, table: Any, columns: Sequence[str], path: str) -> Batch:
-    """A table's ``columns`` (``keypoints``, ``texts``, ``video``, ``text``) as training wants them.
+    """A table's ``columns`` (``keypoints``, ``texts``, ``video``, ``text``) and ``fps`` as training wants them.
 
     Args:
         rows: (b,) where they are in the data set at ``path``, which errors name.
@@ -236,9 +236,7 @@ def to_batch(rows: np.ndarray, table: Any, columns: Sequence[str], path: str) ->
         rows=rows,
         keypoints=keypoints,
         layouts=layouts,
-        fps=np.asarray(table.column("fps").to_numpy(zero_copy_only=False), dtype=np.float64)
-        if "fps" in table.schema.names
-        else np.full(len(rows), np.nan),
+        fps=np.asarray(table.column("fps").to_numpy(zero_copy_only=False), dtype=np.float64),
         texts=_plain_texts(table.column("texts")) if "texts" in columns else [],
         video=vectors(table.column("video")) if "video" in columns else None,
         text=vectors(table.column("text")) if "text" in columns else None,

@@ -410,8 +410,8 @@ class Shards:
         for column in columns:
             if column not in ("keypoints", "texts", "video", "text") or column not in self._dataset.schema.names:
                 raise TmorError(f"{self.path}: has no column '{column}' to train on")
-        wanted = [column for column in columns if column != "keypoints"]
-        return wanted + (["fps", *MOVEMENT] if "keypoints" in columns else ["fps"])
+        movement = MOVEMENT if "keypoints" in columns else ()
+        return ["fps", *movement, *(column for column in columns if column != "keypoints")]
 
     def _here(self) -> Any:
         if os.getpid() != self._pid:

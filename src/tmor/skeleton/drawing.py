@@ -13,6 +13,7 @@ from tmor.skeleton.layouts import Layout
 from tmor.skeleton.tracks import Track
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLOURS = {1: "#2f6fd0", -1: "#d9730d", 0: "#5b6573"}
@@ -90,7 +91,6 @@ def contact_sheet(tracks: Sequence[Track], *, columns: int = 8, rows: int | None
         TmorError: no tracks, or ``columns`` or ``rows`` below 1.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
     if not tracks:
@@ -110,33 +110,40 @@ def contact_sheet(tracks: Sequence[Track], *, columns: int = 8, rows: int | None
         figure.text(x, top, text, fontsize=7, color=_COLOURS[side], ha="right")
 
     for axes_row, track in zip(grid, shown, strict=True):
-        chosen = np.unique(np.linspace(0, len(track) - 1, columns).round().astype(int))
-        points = _front_view(track)[chosen]
-        boxes = np.array([_box(frame) for frame in points])  # (frames, lowest | highest, x | y)
-        low, high = _box(points)
-        with np.errstate(all="ignore"):
-            half = 0.56 * max(high[1] - low[1], np.nanmax(boxes[:, 1, 0] - boxes[:, 0, 0], initial=0.0))
-        half = half if half > 0 else 1.0
-        bones, bone_colours = track.layout.bone_indices, [_COLOURS[s] for s in bone_sides(track.layout)]
-        joint_colours = np.array([_COLOURS[s] for s in joint_sides(track.layout)])
-        joint_sizes = np.full(len(track.layout), 5.0)
-        if (head := head_joint(track.layout)) is not None:
-            joint_sizes[head] = 32.0
-        for axes in axes_row:
-            axes.set_axis_off()
-            axes.set_aspect("equal")
-        axes_row[0].set_title(_caption(track), loc="left", fontsize=8, color="#2b313a", pad=3, parse_math=False)
-        for axes, frame, index, box in zip(axes_row, points, chosen, boxes, strict=False):
-            if np.isnan(box).any():
-                axes.text(0.5, 0.5, "not seen", transform=axes.transAxes, ha="center", fontsize=7, color="#8a93a0")
-            else:
-                middle = box[:, 0].mean()
-                axes.set_xlim(middle - half, middle + half)
-                axes.set_ylim((low[1] + high[1]) / 2 - half, (low[1] + high[1]) / 2 + half)
-                axes.add_collection(LineCollection(frame[bones], colors=bone_colours, linewidths=1.8, capstyle="round"))
-                axes.scatter(*frame.T, s=joint_sizes, c=joint_colours, linewidths=0, zorder=3)
-            axes.text(0.98, 0.02, str(index), transform=axes.transAxes, ha="right", fontsize=6, color="#8a93a0")
+        _draw_row(axes_row, track)
     return figure
+
+
+def _draw_row(axes_row: Sequence[Axes], track: Track) -> None:
+    """Evenly spaced frames of a track, one in each of these axes; the rest of a short track's stay blank."""
+    from matplotlib.collections import LineCollection
+
+    chosen = np.unique(np.linspace(0, len(track) - 1, len(axes_row)).round().astype(int))
+    points = _front_view(track)[chosen]
+    boxes = np.array([_box(frame) for frame in points])  # (frames, lowest | highest, x | y)
+    low, high = _box(points)
+    with np.errstate(all="ignore"):
+        half = 0.56 * max(high[1] - low[1], np.nanmax(boxes[:, 1, 0] - boxes[:, 0, 0], initial=0.0))
+    half = half if half > 0 else 1.0
+    bones, bone_colours = track.layout.bone_indices, [_COLOURS[s] for s in bone_sides(track.layout)]
+    joint_colours = np.array([_COLOURS[s] for s in joint_sides(track.layout)])
+    joint_sizes = np.full(len(track.layout), 5.0)
+    if (head := head_joint(track.layout)) is not None:
+        joint_sizes[head] = 32.0
+    for axes in axes_row:
+        axes.set_axis_off()
+        axes.set_aspect("equal")
+    axes_row[0].set_title(_caption(track), loc="left", fontsize=8, color="#2b313a", pad=3, parse_math=False)
+    for axes, frame, index, box in zip(axes_row, points, chosen, boxes, strict=False):
+        if np.isnan(box).any():
+            axes.text(0.5, 0.5, "not seen", transform=axes.transAxes, ha="center", fontsize=7, color="#8a93a0")
+        else:
+            middle = box[:, 0].mean()
+            axes.set_xlim(middle - half, middle + half)
+            axes.set_ylim((low[1] + high[1]) / 2 - half, (low[1] + high[1]) / 2 + half)
+            axes.add_collection(LineCollection(frame[bones], colors=bone_colours, linewidths=1.8, capstyle="round"))
+            axes.scatter(*frame.T, s=joint_sizes, c=joint_colours, linewidths=0, zorder=3)
+        axes.text(0.98, 0.02, str(index), transform=axes.transAxes, ha="right", fontsize=6, color="#8a93a0")
 
 
 def _caption(track: Track) -> str:

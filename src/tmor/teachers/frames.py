@@ -45,7 +45,11 @@ def read_stretches(
 
 
 def check_stretch(path: str | Path, start_s: float, end_s: float) -> None:
-    """Raise a TmorError where a stretch does not end after its start, or starts before 0."""
+    """Check that a stretch of a video can be one.
+
+    Raises:
+        TmorError: it does not end after its start, or starts before 0.
+    """
     if not (math.isfinite(end_s) and 0 <= start_s < end_s):
         raise TmorError(f"{path}: stretch from {start_s} s to {end_s} s; expected 0 <= start < end")
 
