@@ -415,10 +415,14 @@ def test_load_says_what_is_wrong(tmp_path, model):
         path.write_bytes(whole[:cut])
         with pytest.raises(CheckpointError, match=r"tiny\.safetensors: not a readable safetensors file"):
             load_model(path)
-    save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(
-        CheckpointError, match="has no 'tmor' header; published encoders come in by tmor import-weights"
-    ):
+    for metadata in (None, {"tmor": "{"}, {"tmor": '"model"'}, {"tmor": "7"}):
+        save_file({"x": torch.zeros(1)}, path, metadata)
+        with pytest.raises(
+            CheckpointError, match="has no 'tmor' header; published encoders come in by tmor import-weights"
+        ):
+            load_model(path)
+    save_file({"x": torch.zeros(1)}, path, {"tmor": '{"kind": "model"}'})
+    with pytest.raises(CheckpointError, match="the description of the model is not valid: 'spec'"):
         load_model(path)
 
 

@@ -39,7 +39,7 @@ def load_model(name_or_path: str | Path = "tmor-small") -> Model:
     tensors, header = read_tensors(path)
     if header.get("kind") != "model":
         raise CheckpointError(f"{path}: holds {header.get('kind', 'something unknown')}; expected a model")
-    model = Model(_spec(header["spec"], path))
+    model = Model(_spec(header, path))
     expected = model.state_dict()
     # Files from before there was such a tensor lack it, where it is empty.
     tensors = {name: tensor for name, tensor in expected.items() if not tensor.numel()} | tensors
@@ -67,8 +67,9 @@ def save_model(model: Model, path: str | Path, *, half: bool = False) -> None:
     write_tensors(path, tensors, {"kind": "model", "spec": asdict(model.spec)})
 
 
-def _spec(values: dict[str, Any], path: Path) -> ModelSpec:
+def _spec(header: dict[str, Any], path: Path) -> ModelSpec:
     try:
+        values = header["spec"]
         shape = dict(values["shape"])
         shape |= {"widths": tuple(shape["widths"]), "strides": tuple(shape["strides"])}
         known = {f.name for f in fields(ModelSpec)}
@@ -127,8 +128,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
     try:
-        header = json.loads(metadata[_KEY])
-    except (KeyError, ValueError) as error:
+        header = dict(json.loads(metadata[_KEY]))
+    except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"{path}: has no '{_KEY}' header; published encoders come in by tmor import-weights"
         ) from error
