@@ -39,7 +39,8 @@ class Matching:
     example_temperature: float = 0.078
 
     def probabilities(self, cosines: np.ndarray, by_example: Sequence[bool] | np.ndarray, *, none: bool) -> np.ndarray:
-        """
+        """Of each label, and of none where that is asked.
+
         Args:
             cosines: (n, k) of movements with labels.
             by_example: (k,) which labels are told by examples.
@@ -54,8 +55,13 @@ class Matching:
         logits = (cosines - level) / temperature
         if none:
             logits = np.concatenate([logits, np.zeros((len(logits), 1))], axis=1)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return softmax(logits).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(n, k) log-odds -> (n, k) probabilities; rows sum to 1."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 class Examples:

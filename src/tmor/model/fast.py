@@ -43,9 +43,7 @@ class FastBlocks:
 class _FastBlock:
     def __init__(self, block) -> None:
         spatial = block.spatial
-        self.heads, self.inner = spatial.heads, spatial.inner
-        self.dependency = spatial.dependency.detach()
-        self.attend = spatial.attend
+        self.heads, self.mixing = spatial.heads, spatial.mixing
         width, width_in = spatial.mix.out_features, spatial.attend.in_features
         scale, shift = _affine(spatial.norm)
         weight = spatial.mix.weight.detach() * scale[:, None]
@@ -73,12 +71,7 @@ class _FastBlock:
 
     def _spatial(self, x: Tensor) -> Tensor:
         rows, joints, frames, width = x.shape
-        ab = self.attend(x).reshape(rows, joints, frames, 2 * self.heads, self.inner)
-        a, b = ab.permute(3, 0, 1, 2, 4).reshape(2, self.heads * rows, joints, frames * self.inner)
-        scores = torch.bmm(a, b.transpose(1, 2)) / (self.inner * frames)
-        matrix = self.dependency[:, None] + scores.softmax(dim=1).reshape(self.heads, rows, joints, joints)
-        mixing = matrix.permute(1, 0, 3, 2).reshape(rows, self.heads * joints, joints)  # (rows, head x to, from)
-        mixed = torch.bmm(mixing, x.reshape(rows, joints, frames * width))
+        mixed = torch.bmm(self.mixing(x), x.reshape(rows, joints, frames * width))
         mixed = mixed.reshape(rows, self.heads, joints * frames, width)
         if self.down is None:
             y = x + self.bias

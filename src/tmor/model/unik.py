@@ -284,15 +284,19 @@ class _Spatial(nn.Module):
         nn.init.zeros_(self.mix.bias)
         nn.init.constant_(self.norm.weight, 1e-6)
 
-    def forward(self, x: Tensor) -> Tensor:
-        rows, joints, frames, width = x.shape
+    def mixing(self, x: Tensor) -> Tensor:
+        """The learned and the attended dependencies together: (rows, head x to, from), float32."""
+        rows, joints, frames, _ = x.shape
         ab = self.attend(x).reshape(rows, joints, frames, 2 * self.heads, self.inner)
         a, b = ab.permute(3, 0, 1, 2, 4).reshape(2, self.heads * rows, joints, frames * self.inner)
         scores = torch.bmm(a, b.transpose(1, 2)).float() / (self.inner * frames)
         attention = scores.softmax(dim=1).reshape(self.heads, rows, joints, joints)
         matrix = self.dependency[:, None] + attention  # (heads, rows, from, to)
-        mixing = matrix.permute(1, 0, 3, 2).reshape(rows, self.heads * joints, joints)  # (rows, head x to, from)
-        mixed = torch.bmm(mixing.to(x.dtype), x.reshape(rows, joints, frames * width))
+        return matrix.permute(1, 0, 3, 2).reshape(rows, self.heads * joints, joints)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, joints, frames, width = x.shape
+        mixed = torch.bmm(self.mixing(x).to(x.dtype), x.reshape(rows, joints, frames * width))
         mixed = mixed.reshape(rows, self.heads, joints, frames, width).permute(0, 2, 3, 1, 4)
         y = self.mix(mixed.reshape(rows, joints, frames, self.heads * width))
         y = self.norm(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tmor.errors import FormatError, TmorError
-from tmor.model.answers import Labels, Matching, Prediction, check_labels, judge_by_similarity
+from tmor.model.answers import Labels, Matching, Prediction, check_labels, judge_by_similarity, softmax
 from tmor.model.segments import Segment, find_segments, windows_of
 from tmor.posecap.captions import plain_label
 from tmor.skeleton.canonical import prepare
@@ -184,7 +184,7 @@ class OnnxModel:
         """
         names = self._names(labels)
         if not names:
-            return self.spec.classes, lambda features: _softmax(self._head("logits", features))
+            return self.spec.classes, lambda features: softmax(self._head("logits", features))
         examples = self.spec.examples
         texts = np.array([self.spec.texts[plain_label(name)] for name in names if name not in examples])
         return judge_by_similarity(
@@ -212,11 +212,6 @@ class OnnxModel:
                 f"{len(known)} known; expected a row for each"
             )
         return found
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    powers = np.exp(x - x.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def load_onnx(path: str | Path, *, threads: int = 1) -> OnnxModel:
