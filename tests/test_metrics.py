@@ -662,6 +662,9 @@ def test_segmental_f1_by_hand():
     assert split == {"F1@30": pytest.approx(200 * 2 / 6)}
     assert np.isnan(segmental_f1([truth], [truth], background=(0, 1))["F1@10"])
     assert segmental_f1([truth], [np.full(20, 5)])["F1@10"] == 0
+    # The last answer overlaps both true segments of 1 alike, and the first of them, which counts, is taken.
+    truth, answer = np.repeat([0, 1, 0, 1], [4, 3, 1, 3]), np.repeat([0, 1, 0, 1], [4, 1, 1, 3])
+    assert segmental_f1([truth], [answer])["F1@10"] == 50
 
 
 frames = st.lists(st.integers(0, 2), max_size=14)

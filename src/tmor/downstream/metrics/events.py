@@ -190,13 +190,14 @@ def segmental_f1(
 ) -> dict[str, float]:
     """Segmental F1 at interval IoU (Lea et al. 2017), in percent.
 
-    In order of time, a predicted segment takes the true one of its label that it overlaps best; if their IoU is at
-    least the threshold and no other took it before, it is right. Counts are summed over the videos. The released codes
-    end a video's last segment a frame early; here it ends where it ends.
+    In order of time, a predicted segment takes the true one of its label that it overlaps best (of equals the
+    earliest); if their IoU is at least the threshold and no other took it before, it is right. Counts are summed over
+    the videos. The released codes end a video's last segment a frame early; here it ends where it ends.
 
     Args:
         truths: per video, (frames,) int.
         answers: the same.
+        overlaps: the least IoU, each above 0.
         background: labels whose segments are left out.
 
     Returns:
@@ -211,7 +212,10 @@ def segmental_f1(
         b = np.array(label_runs(answer, background=background)).reshape(-1, 3)
         segments += len(a) + len(b)
         iou = np.where(b[:, :1] == a[:, 0], _interval_iou(b[:, 1:], a[:, 1:]), 0.0)
-        right += [int(_claim(iou, threshold)[0].sum()) for threshold in overlaps]
+        if iou.size:
+            # Of those that take one true segment a single one is right.
+            best, taken = iou.max(axis=1), iou.argmax(axis=1)
+            right += [len(np.unique(taken[best >= threshold])) for threshold in overlaps]
     return {
         f"F1@{round(100 * threshold)}": 200 * int(count) / segments if segments else float("nan")
         for threshold, count in zip(overlaps, right, strict=True)
