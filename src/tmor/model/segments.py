@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,6 +34,11 @@ class Segment:
     end_s: float
     label: str
     score: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for JSON: times to the millisecond, the score to four digits."""
+        times = {"start_s": round(self.start_s, 3), "end_s": round(self.end_s, 3)}
+        return {**times, "label": self.label, "score": round(self.score, 4)}
 
 
 class Paced(Protocol):

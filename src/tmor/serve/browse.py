@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import logging
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -17,7 +16,7 @@ from tmor.errors import TmorError
 from tmor.pose.videos import read_frames
 from tmor.posecap.audit import embeddings
 from tmor.posecap.shards import Embedding, Record, Shards, open_shards
-from tmor.serve.report import ReportClip, clip_data, layout_data
+from tmor.serve.report import ReportClip, clip_data, layout_data, script_data
 from tmor.skeleton.formats.files import check_new_file, is_video, whole_file
 from tmor.skeleton.layouts import Layout
 
@@ -55,7 +54,7 @@ def write_browse_page(
     """
     path = Path(path)
     check_new_file(path)
-    page, shown = browse_page(data, count=count, seed=seed, where=where, sources=sources, progress=progress)
+    page, shown = _page(data, count=count, seed=seed, where=where, sources=sources, progress=progress)
     try:
         with whole_file(path) as file:
             file.write(page.encode())
@@ -64,16 +63,16 @@ def write_browse_page(
     return shown
 
 
-def browse_page(
+def _page(
     data: str | Path,
     *,
     count: int,
     seed: int,
-    where: str | None = None,
-    sources: Sequence[Path] = (),
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    where: str | None,
+    sources: Sequence[Path],
+    progress: Callable[[str, int, int], None],
 ) -> tuple[str, int]:
-    """The page of :func:`write_browse_page` as text, and how many triplets it shows."""
+    """The page as text, and how many triplets it shows."""
     shards = open_shards(data)
     ids = shards.column("id", where=where).column("id").to_pylist()
     if not ids:
@@ -94,12 +93,9 @@ def browse_page(
         "layouts": [layout_data(layout) for layout in layouts],
         "clips": cards,
     }
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    # ASCII, and without <, > and &: nothing in it can end the script element, or be taken for markup anywhere else.
-    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     template = files("tmor.serve").joinpath("browse.html").read_text(encoding="utf-8")
     head, tail = template.split("{{data}}", 1)
-    return f"{head}{text}{tail}", len(records)
+    return f"{head}{script_data(content)}{tail}", len(records)
 
 
 def _card(record: Record, layouts: dict[Layout, int], sources: Sequence[Path]) -> dict[str, Any]:

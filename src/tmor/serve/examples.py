@@ -131,7 +131,7 @@ def add_example(path: str | Path, label: str, track: Track) -> int:
     """
     (label,) = check_labels([label])
     examples = read_own_examples(path) if Path(path).exists() else {}
-    own = examples.setdefault(_spelled(label, examples) or label, [])
+    own = examples.setdefault(known_label(label, examples) or label, [])
     own.append(track)
     write_examples(path, examples)
     return len(own)
@@ -148,7 +148,7 @@ def remove_label(path: str | Path, label: str) -> int:
         FormatError: as :func:`read_own_examples`.
     """
     examples = read_own_examples(path)
-    spelled = _spelled(label, examples)
+    spelled = known_label(label, examples)
     if spelled is None:
         raise TmorError(f"{path}: has no label '{label}'; its labels are {', '.join(examples)}")
     if len(examples) == 1:
@@ -158,7 +158,8 @@ def remove_label(path: str | Path, label: str) -> int:
     return count
 
 
-def _spelled(label: str, examples: Mapping[str, Sequence[Track]]) -> str | None:
+def known_label(label: str, examples: Mapping[str, Sequence[Track]]) -> str | None:
+    """The label as the examples spell it, whatever the case; None = they have no such label."""
     return next((known for known in examples if known.casefold() == label.strip().casefold()), None)
 
 

@@ -142,10 +142,6 @@ def as_json(source: str, results: Sequence[TrackResult]) -> dict[str, Any]:
     tracks = []
     for n, result in enumerate(results):
         track = result.track
-        segments = [
-            {"start_s": round(s.start_s, 3), "end_s": round(s.end_s, 3), "label": s.label, "score": round(s.score, 4)}
-            for s in result.segments
-        ]
         tracks.append(
             {
                 "id": track.id if track.id is not None else str(n),
@@ -154,7 +150,7 @@ def as_json(source: str, results: Sequence[TrackResult]) -> dict[str, Any]:
                 "label": result.label,
                 "score": round(result.score, 4),
                 "probabilities": {label: round(p, 4) for label, p in result.probabilities.items()},
-                "segments": segments,
+                "segments": [segment.as_json() for segment in result.segments],
             }
         )
     return {"source": source, "tracks": tracks}

@@ -59,11 +59,6 @@ class ReportClip:
                     "expected finite times in order and a score of 0 to 1"
                 )
 
-    @property
-    def answer(self) -> str | None:
-        """The most probable label (the first of equals); None without probabilities."""
-        return max(self.probabilities, key=lambda label: self.probabilities[label], default=None)
-
 
 def write_report(
     path: str | os.PathLike, *, title: str, clips: Sequence[ReportClip], notes: Sequence[str] = ()
@@ -98,13 +93,18 @@ def write_report(
 
 def _page(title: str, clips: Sequence[ReportClip], notes: Sequence[str]) -> str:
     template = files("tmor.serve").joinpath("report.html").read_text(encoding="utf-8")
-    text = json.dumps(_page_data(title, clips, notes), allow_nan=False, separators=(",", ":"))
-    # ASCII, and without <, > and &: nothing in it can end the script element, or be taken for markup anywhere else.
-    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    text = script_data(_page_data(title, clips, notes))
     head, rest = template.split("{{title}}", 1)
     middle, tail = rest.split("{{data}}", 1)
     shown_title = html.escape(title).encode("utf-8", "replace").decode("utf-8")  # file names may hold lone surrogates
     return f"{head}{shown_title}{middle}{text}{tail}"
+
+
+def script_data(content: dict) -> str:
+    """JSON to stand in a page's script element: ASCII, and without <, > and &, so that nothing in it can end the
+    element, or be taken for markup anywhere else."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _page_data(title: str, clips: Sequence[ReportClip], notes: Sequence[str]) -> dict:

@@ -24,7 +24,7 @@ from tmor.errors import FormatError, TmorError
 from tmor.model.answers import Labels
 from tmor.pose import PoseEstimator, find_people
 from tmor.pose.videos import VideoInfo, probe
-from tmor.serve.examples import frames_between
+from tmor.serve.examples import frames_between, known_label
 from tmor.serve.limits import (
     Limits,
     asked_labels,
@@ -178,14 +178,14 @@ class Session:
         self.job(id).stop()
         del self.jobs[id]
 
-    def enrol(self, label: str, example: Track, limits: Limits) -> str:
-        """Take one more example of a label; returns the label as it is spelt here.
+    def enrol(self, label: str, example: Track, limits: Limits) -> None:
+        """Take one more example of a label.
 
         Raises:
             TmorError: the label is empty or too long, or has as many examples as it may have.
         """
         label = check_label(label, limits)
-        label = next((own for own in self.examples if own.casefold() == label.casefold()), label)
+        label = known_label(label, self.examples) or label
         own = self.examples.get(label, ())
         if len(own) >= limits.examples:
             raise TmorError(
@@ -194,7 +194,6 @@ class Session:
         if not own and len(self.examples) >= limits.labels:
             raise TmorError(f"{len(self.examples)} labels are enrolled; expected at most {limits.labels}")
         self.examples = {**self.examples, label: (*own, example)}
-        return label
 
     def enrol_all(self, examples: Mapping[str, Sequence[Track]], limits: Limits) -> None:
         """Take the examples of a file; a label that was enrolled before gets the new ones alone.

@@ -110,8 +110,8 @@ class Stream:
         self._windows = windows_of(self._fps, model.spec)
         # prepare() may look this far to either side of a frame.
         self._reach = round(_GAP_S * self._fps) + 2
-        kept = math.ceil((max(self._windows.longest, self._windows.length) + 1) * self._ratio) + 2 * self._reach + 2
-        self._kept = kept
+        longest = max(self._windows.longest, self._windows.length)
+        self._kept = math.ceil((longest + 1) * self._ratio) + 2 * self._reach + 2
         self._begin()
 
     def another(self) -> Stream:
@@ -330,11 +330,6 @@ class StreamGroup:
         self._seen_s: dict[Hashable, float] = {}
         self._time_s: float | None = None
         self._finished = False
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels that are told apart."""
-        return self._blank.labels
 
     def __len__(self) -> int:
         """How many persons are there."""

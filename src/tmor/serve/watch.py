@@ -105,26 +105,17 @@ class Watcher:
         self._may_be_slow = fps is None
         self._people: dict[Hashable, _Person] = {}
         self._looks: deque[float] = deque()
-        self._numbers = 0
+        self.numbers = 0
+        """How many people there were so far."""
         self.pictures = 0
         """How many were looked at."""
         self.ghosts = 0
         """Of whom so little was seen that they are not people, and got no event."""
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels that are told apart."""
-        return self._group.labels
-
-    @property
     def people(self) -> tuple[int, ...]:
         """Who is there, by number."""
         return tuple(sorted(person.number for person in self._people.values() if person.number is not None))
-
-    @property
-    def numbers(self) -> int:
-        """How many people there were so far."""
-        return self._numbers
 
     @property
     def pictures_per_s(self) -> float:
@@ -160,8 +151,8 @@ class Watcher:
                 continue  # of whom nothing is seen that the model knows: fingers, say
             person = self._people.setdefault(id, _Person())
             if sighting.confirmed and person.number is None:
-                self._numbers += 1
-                person.number = self._numbers
+                self.numbers += 1
+                person.number = self.numbers
         self._count()
         for id, answer in now.answers.items():
             person = self._people[id]
@@ -196,7 +187,8 @@ class Watcher:
             _log.warning(
                 "only %.1f pictures per second are looked at, and actions need %g: take a faster pose estimator or "
                 "smaller pictures",
-                *(self.pictures_per_s, _FEWEST_PER_S),
+                self.pictures_per_s,
+                _FEWEST_PER_S,
             )
 
 
@@ -218,16 +210,7 @@ def as_json(event: Answer | Left) -> dict[str, Any]:
                 }
                 if seen
                 else {},
-                "closed": [_segment(segment) for segment in closed],
+                "closed": [segment.as_json() for segment in closed],
             }
         case Left(person, segments):
-            return {"event": "left", "person": person, "segments": [_segment(segment) for segment in segments]}
-
-
-def _segment(segment: Segment) -> dict[str, Any]:
-    return {
-        "start_s": round(segment.start_s, 3),
-        "end_s": round(segment.end_s, 3),
-        "label": segment.label,
-        "score": round(segment.score, 4),
-    }
+            return {"event": "left", "person": person, "segments": [segment.as_json() for segment in segments]}

@@ -217,7 +217,7 @@ async def _all_sessions(request: Request) -> Sessions:
 
 
 async def _own_session(request: Request) -> Session:
-    session = request.app.state.sessions.find(request.cookies.get(_cookie(request)))
+    session = _session(request)
     if session is None:
         raise MissingError("there is no such session; it may have been forgotten: upload the file again")
     return session
@@ -232,21 +232,24 @@ def _cookie(request: Request) -> str:
     return f"tmor_session_{request.scope['server'][1]}"
 
 
+def _session(request: Request) -> Session | None:
+    """The request's session; None where it has none (any more)."""
+    return request.app.state.sessions.find(request.cookies.get(_cookie(request)))
+
+
 def _checked_session(request: Request) -> Session | None:
     """The request's session; where it has none, there is room for a new one. To be asked before a body is received."""
-    sessions: Sessions = request.app.state.sessions
-    session = sessions.find(request.cookies.get(_cookie(request)))
+    session = _session(request)
     if session is None:
-        sessions.replaced()
+        request.app.state.sessions.replaced()
     return session
 
 
 def _begun_session(request: Request, response: Response) -> Session:
     """The request's session, or a new one, whose key goes with the response."""
-    sessions: Sessions = request.app.state.sessions
-    session = sessions.find(request.cookies.get(_cookie(request)))
+    session = _session(request)
     if session is None:
-        session = sessions.open()
+        session = request.app.state.sessions.open()
         response.set_cookie(
             _cookie(request),
             session.key,
@@ -363,8 +366,7 @@ async def about(sessions: AllSessions) -> dict[str, Any]:
 @_router.get("/session")
 async def session_state(request: Request, sessions: AllSessions) -> SessionState:
     """What this session holds; nothing, if it has not begun."""
-    session = sessions.find(request.cookies.get(_cookie(request)))
-    return SessionState.of(session or Session("", examples=sessions.examples))
+    return SessionState.of(_session(request) or Session("", examples=sessions.examples))
 
 
 @_router.delete("/session", status_code=204)
