@@ -22,8 +22,9 @@ from tmor.config import ClusterConfig, PretrainConfig, read_pretrain_config
 from tmor.downstream.benchmarks import labelled_set
 from tmor.downstream.evaluate import Recipe, evaluate
 from tmor.downstream.tables import as_json
-from tmor.model.checkpoint import load_model, write_whole
+from tmor.model.checkpoint import load_model
 from tmor.pretrain.loop import pretrain
+from tmor.skeleton.formats.files import write_whole
 
 LEFT_OUT = "penn_action"
 

@@ -144,6 +144,12 @@ def test_names_that_are_no_text_are_printed_all_the_same(tmp_path):
     assert json.loads(run.stdout)["tracks"][0]["id"] == "w\udcff"
 
 
+def test_inspect_numbers_who_has_no_id(run, tmp_path):
+    write_tracks(tmp_path / "a.npz", [replace(sample_track("squat"), id=id) for id in ("anna", None)])
+    out = run("inspect", tmp_path / "a.npz")[1]
+    assert re.findall(r"│ (\w+) +│ unik17", out) == ["anna", "1"]
+
+
 def test_inspect_tells_and_draws(run, poses, tmp_path):
     code, out, _ = run("inspect", poses, "--png", tmp_path / "sheet.png")
     assert code == 0

@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from tmor.cli.shell import (
     MOST_ROWS,
+    EstimatorOption,
     JsonOption,
     SeedOption,
     app,
@@ -21,6 +22,7 @@ from tmor.cli.shell import (
     err,
     out,
     plain,
+    print_table,
     progress_bar,
     tell_written,
 )
@@ -49,6 +51,7 @@ def inspect(
     from tmor.skeleton.drawing import braille_skeleton, contact_sheet
     from tmor.skeleton.formats import read_tracks
     from tmor.skeleton.formats.files import check_new_file
+    from tmor.skeleton.formats.persons import person_names
     from tmor.skeleton.layouts import UNIK17
 
     if png is not None:
@@ -71,21 +74,19 @@ def inspect(
         print(json.dumps({"source": str(file), "tracks": facts}, ensure_ascii=False))
     else:
         table = Table("person", "layout", "frames", "rate", "length", "missing")
-        for fact in facts[:MOST_ROWS]:
+        for name, fact in zip(person_names(tracks)[:MOST_ROWS], facts, strict=False):
             rate = "unknown" if fact["fps"] is None else f"{fact['fps']:g} fps"
             length = "unknown" if fact["duration_s"] is None else f"{fact['duration_s']:.1f} s"
             layout = f"{fact['layout']}, {fact['joints']} joints, {fact['dims']}D"
             table.add_row(
-                plain(str(fact["id"])),
+                plain(name),
                 plain(layout),
                 str(fact["frames"]),
                 rate,
                 length,
                 f"{fact['missing_share']:.0%}",
             )
-        out.print(table)
-        if len(facts) > MOST_ROWS:
-            out.print(f"and {len(facts) - MOST_ROWS} more; --json prints them all")
+        print_table(table, len(facts))
         for lacking in {track.layout: track.layout.lacking(UNIK17) for track in tracks}.values():
             if lacking:
                 out.print(f"joints that the models use and this layout lacks: {', '.join(lacking)}")
@@ -106,6 +107,7 @@ def describe(
     """Put the movement of each person in a pose file into words, by rules: which limb moves where, how often."""
     from tmor.posecap.captioners import Clip, KinematicCaptioner
     from tmor.skeleton.formats import read_tracks
+    from tmor.skeleton.formats.persons import person_names
 
     captioner = KinematicCaptioner(phases=phases)
     tracks = read_tracks(file)
@@ -115,11 +117,9 @@ def describe(
         print(json.dumps({"source": str(file), "tracks": rows}, ensure_ascii=False))
         return
     table = Table("person", "movement")
-    for n, (track, text) in enumerate(zip(tracks[:MOST_ROWS], texts, strict=False)):
-        table.add_row(plain(track.id or str(n)), text or "[dim]nothing that can be told[/dim]")
-    out.print(table)
-    if len(tracks) > MOST_ROWS:
-        out.print(f"and {len(tracks) - MOST_ROWS} more; --json prints them all")
+    for name, text in zip(person_names(tracks)[:MOST_ROWS], texts, strict=False):
+        table.add_row(plain(name), text or "[dim]nothing that can be told[/dim]")
+    print_table(table, len(tracks))
 
 
 @app.command(rich_help_panel="Data")
@@ -184,7 +184,7 @@ def build(
     licence: Annotated[str, typer.Option(help="Words of the sources' licence.")] = "",
     split: Annotated[str, typer.Option(help="Of the sources: train, test, or empty.")] = "",
     part: Annotated[str | None, typer.Option(help="Of packed sets, for example is_train or 'not is_test'.")] = None,
-    estimator: Annotated[str, typer.Option(help="Finds the poses: rtmlib, mediapipe, or a model file.")] = "rtmlib",
+    estimator: EstimatorOption = "rtmlib",
     video_teacher: Annotated[str | None, typer.Option(help="Embeds the videos: a folder or hub id.")] = None,
     text_teacher: Annotated[str | None, typer.Option(help="Embeds the texts: offline, a folder or hub id.")] = None,
     clip_s: Annotated[float, typer.Option(help="Seconds of a clip.")] = 4.0,

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from tmor.cli.shell import (
+    DEFAULT_MODEL,
     JsonOption,
     ModelOption,
     PartOption,
@@ -114,7 +115,7 @@ def pretrain(
 def finetune(
     data: Annotated[Path, typer.Argument(help="A packed set with labels, or a folder that prepare wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The fine-tuned checkpoint to write.")],
-    model: ModelOption = "tmor-small",
+    model: ModelOption = DEFAULT_MODEL,
     protocol: ProtocolOption = None,
     part: PartOption = None,
     epochs: Annotated[int, typer.Option(min=1)] = 30,
@@ -164,7 +165,7 @@ def finetune(
 @app.command(rich_help_panel="Learn")
 def evaluate(
     data: Annotated[list[Path], typer.Argument(help="Packed sets, or folders that prepare wrote.")],
-    model: ModelOption = "tmor-small",
+    model: ModelOption = DEFAULT_MODEL,
     mode: Annotated[
         list[str],
         typer.Option(
@@ -338,7 +339,7 @@ def _rest(part: str) -> str:
 @app.command(rich_help_panel="Learn")
 def calibrate(
     data: Annotated[list[Path], typer.Argument(help="Sets with labels that the model never saw.")],
-    model: ModelOption = "tmor-small",
+    model: ModelOption = DEFAULT_MODEL,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The calibrated checkpoint to write.")] = None,
     protocol: ProtocolOption = None,
     part: PartOption = None,

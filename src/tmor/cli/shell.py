@@ -14,6 +14,8 @@ from rich.console import Console
 from tmor.errors import TmorError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from tmor.model.answers import Labels
 
 app = typer.Typer(
@@ -27,6 +29,7 @@ app = typer.Typer(
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 MOST_ROWS = 50
+DEFAULT_MODEL = "tmor-small"
 _NO_LABELS = {".txt", ".csv", ".tsv", ".npz", ".jsonl", ".yaml", ".yml", ".toml"}
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="tmor-small, tmor-base, or a checkpoint file.")]
 LabelsOption = Annotated[
@@ -92,6 +95,13 @@ def plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
+def print_table(table: Table, rows: int) -> None:
+    """Print a table of the first :data:`MOST_ROWS` of so many rows, and how many are left out."""
+    out.print(table)
+    if rows > MOST_ROWS:
+        out.print(f"and {rows - MOST_ROWS} more; --json prints them all")
+
+
 def choices(what: str, text: str) -> list[str]:
     values = [value.strip() for value in text.split(",") if value.strip()]
     if not values:
@@ -108,8 +118,10 @@ def numbers(what: str, text: str) -> list[int]:
 
 
 def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    """Write a text, whole or not at all: that of sets before outlives a set that fails."""
+    from tmor.skeleton.formats.files import write_whole
+
+    write_whole(path, text.encode())
     tell_written(path)
 
 

@@ -15,6 +15,7 @@ from rich.console import Group
 from rich.table import Table
 
 from tmor.cli.shell import (
+    DEFAULT_MODEL,
     MOST_ROWS,
     ClosedOption,
     EstimatorOption,
@@ -27,6 +28,7 @@ from tmor.cli.shell import (
     err,
     out,
     plain,
+    print_table,
     progress_bar,
     read_labels,
     tell_written,
@@ -44,14 +46,13 @@ if TYPE_CHECKING:
 
 _REDRAW_S = 0.2
 _MANY_CLIPS = 20
-_DEFAULT_MODEL = "tmor-small"
 _DEMO_REPORT = Path("demo-report.html")
 
 
 @app.command(rich_help_panel="Use")
 def demo(
     report: ReportOption = _DEMO_REPORT,
-    model: ModelOption = "tmor-small",
+    model: ModelOption = DEFAULT_MODEL,
     as_json: JsonOption = False,
 ) -> None:
     """Name the actions of the embedded sample motions by text alone; writes an HTML report."""
@@ -90,7 +91,7 @@ def demo(
 def predict(
     file: Annotated[Path, typer.Argument(help="A video, a pose file, or a folder of OpenPose files.")],
     labels: LabelsOption = None,
-    model: ModelOption = _DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_MODEL,
     onnx: Annotated[Path | None, typer.Option(help="Run this exported model instead; needs no PyTorch.")] = None,
     closed: ClosedOption = False,
     estimator: EstimatorOption = "rtmlib",
@@ -110,33 +111,24 @@ def predict(
     """Say what each person in a video or pose file does, and when, among labels of your own."""
     from tmor.serve.predict import as_json as results_as_json
     from tmor.serve.predict import predict_file
+    from tmor.skeleton.formats.persons import person_names
 
     _check_outputs(file, segments, overlay, report)
-    enrolled = _examples(examples, onnx)
-    names = _offered(labels, enrolled)
-    if onnx is not None and model != _DEFAULT_MODEL:
-        raise TmorError(f"--onnx {onnx} and --model {model} are both given; expected one of them")
-    if onnx is not None and isinstance(names, Mapping):
-        raise TmorError(
-            f"--labels {labels} holds sentences, and --onnx names labels by the texts that they were exported with; "
-            "export the model with this file, then give the names"
-        )
-    loaded = _load(model, onnx, names, enrolled)
+    loaded, names = (
+        _load(model, labels, examples) if onnx is None else _load_onnx(onnx, labels, model=model, examples=examples)
+    )
     with progress_bar(f"reading {file.name}") as progress:
         results = predict_file(loaded, file, names, none=not closed, estimator=estimator, progress=progress)
     if as_json:
         print(json.dumps(results_as_json(str(file), results), ensure_ascii=False))
     else:
         table = Table("person", "action", "probability", "segments")
-        for n, result in enumerate(results[:MOST_ROWS]):
+        people = person_names([result.track for result in results])
+        for person, result in zip(people[:MOST_ROWS], results, strict=False):
             spans = ", ".join(f"{s.start_s:.1f}-{s.end_s:.1f} s {s.label}" for s in result.segments[:8])
             more = f" and {len(result.segments) - 8} more" if len(result.segments) > 8 else ""
-            table.add_row(
-                plain(result.track.id or str(n)), plain(result.label), f"{result.score:.2f}", plain(spans + more)
-            )
-        out.print(table)
-        if len(results) > MOST_ROWS:
-            out.print(f"and {len(results) - MOST_ROWS} more; --json prints them all")
+            table.add_row(plain(person), plain(result.label), f"{result.score:.2f}", plain(spans + more))
+        print_table(table, len(results))
         if any(result.track.fps is None for result in results):
             out.print("The frame rate is not known: times count the frames as if there were 30 in a second.")
     if report is not None:
@@ -172,37 +164,46 @@ def _check_outputs(file: Path, segments: list[Path], overlay: Path | None, repor
     check_distinct([path for path in (*segments, overlay, report) if path is not None])
 
 
-def _examples(examples: Path | None, onnx: Path | None) -> dict[str, list[Track]]:
+def _examples(examples: Path | None) -> dict[str, list[Track]]:
     if examples is None:
         return {}
-    if onnx is not None:
-        raise TmorError("--onnx and --examples are both given, and an exported model can't learn from examples")
     from tmor.serve.examples import read_examples
 
     return read_examples(examples)
 
 
-def _offered(labels: str | None, enrolled: dict[str, list[Track]]) -> Labels | None:
-    """The labels of a command and those that are enrolled; None where there are neither."""
+def _load(model: str, labels: str | None, examples: Path | None) -> tuple[Model, Labels | None]:
+    """A model that knows the examples, and the labels of the command with those that are enrolled; None where there
+    are neither, and the model has classes of its own."""
+    enrolled = _examples(examples)
     names = read_labels(labels)
-    if not enrolled:
-        return names
-    from tmor.serve.examples import joined_labels
+    if enrolled:
+        from tmor.serve.examples import joined_labels
 
-    return joined_labels(names, enrolled)
-
-
-def _load(model: str, onnx: Path | None, names: Labels | None, examples: dict[str, list[Track]]) -> Model | OnnxModel:
-    if onnx is not None:
-        from tmor.serve.onnx import load_onnx
-
-        return load_onnx(onnx)
+        names = joined_labels(names, enrolled)
     from tmor.model.checkpoint import load_model
 
     loaded = load_model(model)
     if names is None and not loaded.spec.classes:
         raise TmorError(f"model '{model}' has no classes of its own; give labels: --labels \"sit down, drink\"")
-    return loaded.enroll(examples) if examples else loaded
+    return loaded.enroll(enrolled) if enrolled else loaded, names
+
+
+def _load_onnx(onnx: Path, labels: str | None, *, model: str, examples: Path | None) -> tuple[OnnxModel, Labels | None]:
+    """An exported model and the labels of the command, where nothing is asked that it can't do."""
+    from tmor.serve.onnx import load_onnx
+
+    if examples is not None:
+        raise TmorError("--onnx and --examples are both given, and an exported model can't learn from examples")
+    if model != DEFAULT_MODEL:
+        raise TmorError(f"--onnx {onnx} and --model {model} are both given; expected one of them")
+    names = read_labels(labels)
+    if isinstance(names, Mapping):
+        raise TmorError(
+            f"--labels {labels} holds sentences, and --onnx names labels by the texts that they were exported with; "
+            "export the model with this file, then give the names"
+        )
+    return load_onnx(onnx), names
 
 
 @app.command(rich_help_panel="Use")
@@ -269,7 +270,7 @@ def enroll(
 def adapt(
     files: Annotated[list[Path], typer.Argument(help="Videos or pose files of your place; no labels are needed.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The adapted checkpoint to write, for --model.")],
-    model: ModelOption = "tmor-small",
+    model: ModelOption = DEFAULT_MODEL,
     estimator: EstimatorOption = "rtmlib",
 ) -> None:
     """Fit naming by text to where you use it, by recordings without labels: 20 clips or more, of all sorts."""
@@ -310,7 +311,7 @@ def watch(
     ] = None,
     labels: LabelsOption = None,
     examples: Annotated[Path | None, typer.Option(help="A file of enrolled actions; their labels join yours.")] = None,
-    model: ModelOption = "tmor-small",
+    model: ModelOption = DEFAULT_MODEL,
     estimator: EstimatorOption = "rtmlib",
     closed: ClosedOption = False,
     real_time: Annotated[bool, typer.Option("--real-time", help="Play a file as fast as it was recorded.")] = False,
@@ -325,16 +326,12 @@ def watch(
         raise TmorError("expected one of --camera 0 and --input FILE-OR-ADDRESS")
     pictures = open_camera(camera) if camera is not None else open_input(str(source), real_time=real_time)
     with contextlib.closing(pictures):
-        from tmor.model.checkpoint import load_model
         from tmor.pose.estimators import load_estimator
         from tmor.serve.watch import Watcher
         from tmor.serve.watch import as_json as event_as_json
 
         with progress_bar("getting ready"):
-            loaded = load_model(model)
-            enrolled = _examples(examples, None)
-            names = _offered(labels, enrolled)
-            loaded = loaded.enroll(enrolled) if enrolled else loaded
+            loaded, names = _load(model, labels, examples)
             finder = load_estimator(estimator)
         with contextlib.closing(finder), _stopping_by_ctrl_c(pictures.stop) as stopped:
             watcher = Watcher(loaded, finder, names, none=not closed, fps=pictures.fps)
@@ -419,7 +416,7 @@ def serve(
     token: Annotated[
         str | None, typer.Option(help="What every request must carry; the page asks for it.", envvar="TMOR_TOKEN")
     ] = None,
-    model: ModelOption = "tmor-small",
+    model: ModelOption = DEFAULT_MODEL,
     estimator: EstimatorOption = "rtmlib",
     examples: Annotated[Path | None, typer.Option(help="A file of enrolled actions to begin with.")] = None,
 ) -> None:
@@ -436,7 +433,7 @@ def serve(
         host=host,
         port=port,
         token=token,
-        examples=_examples(examples, None),
+        examples=_examples(examples),
         started=lambda address: err.print(f"open {address} in a browser; Ctrl+C ends", soft_wrap=True),
     )
 

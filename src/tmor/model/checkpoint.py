@@ -18,7 +18,7 @@ from tmor.errors import CheckpointError
 from tmor.model.answers import Matching
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
-from tmor.skeleton.formats.files import whole_file
+from tmor.skeleton.formats.files import write_whole
 
 _KEY = "tmor"
 SHIPPED = ("tmor-small", "tmor-base")
@@ -98,18 +98,6 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: dict[
         OSError: the disk is full or the folder can't be written; the draft is removed.
     """
     write_whole(path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {_KEY: json.dumps(header)}))
-
-
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file; whatever was at ``path`` stays whole until the new file is.
-
-    Raises:
-        OSError: as :func:`write_tensors`.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        file.write(content)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -20,7 +20,7 @@ from tmor.model.answers import Labels, check_labels
 from tmor.skeleton.formats import packed
 from tmor.skeleton.formats.files import check_new_file, read_arrays, read_bytes
 from tmor.skeleton.formats.native import unpack, write_tracks
-from tmor.skeleton.formats.persons import short_name
+from tmor.skeleton.formats.persons import person_names, short_name
 from tmor.skeleton.tracks import Track
 
 
@@ -196,7 +196,7 @@ def cut_example(
             f"{source}: from {first:g} to {last:g} s there is nothing; people are in it from {begin:.1f} to "
             f"{stop:.1f} s, and a start must come before its end"
         )
-    names = [str(n) if track.id is None else track.id for n, track in enumerate(tracks)]
+    names = person_names(tracks)
     chosen = list(range(len(tracks)))
     if person is not None:
         chosen = [n for n in chosen if person in (names[n], short_name(names[n], Path(source).stem))]

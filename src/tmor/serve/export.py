@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from tmor.errors import TmorError
 from tmor.model.answers import Labels, described_labels
-from tmor.model.checkpoint import write_whole
 from tmor.model.model import Model, ModelSpec, meet
 from tmor.model.unik import UNIK
 from tmor.serve.onnx import FORMAT, JOINTS, KEY, pack_array
 from tmor.skeleton.canonical import prepare, stretch
+from tmor.skeleton.formats.files import write_whole
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import to_body, to_bones, views_of
 from tmor.skeleton.sample import sample_set

@@ -15,7 +15,7 @@ from tmor.model.segments import Segment
 from tmor.pose.videos import probe, read_frames
 from tmor.serve.predict import TrackResult
 from tmor.skeleton.formats.files import check_new_file, whole_file
-from tmor.skeleton.formats.persons import short_name
+from tmor.skeleton.formats.persons import person_names, short_name
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.tracks import Track, sample_at
 
@@ -63,7 +63,7 @@ def write_overlay(
         if result.track.dims != 2:
             raise TmorError(f"track '{result.track.id}' is 3D; expected 2D in pixels of {video}")
     info = probe(video)
-    ids = [str(n) if (id := result.track.id) is None else id for n, result in enumerate(results)]
+    ids = person_names([result.track for result in results])
     names = [""] if len(ids) == 1 else [short_name(id, video.stem) for id in ids]
     people = [
         _Person(result.track.to(UNIK17), result.segments, name, COLOURS[n % len(COLOURS)])

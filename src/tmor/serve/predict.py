@@ -15,6 +15,7 @@ from tmor.model.segments import Segment
 from tmor.skeleton.canonical import is_seen
 from tmor.skeleton.formats import read_tracks
 from tmor.skeleton.formats.files import is_video
+from tmor.skeleton.formats.persons import person_names
 from tmor.skeleton.tracks import Track
 
 if TYPE_CHECKING:
@@ -140,11 +141,12 @@ def read_people(
 def as_json(source: str, results: Sequence[TrackResult]) -> dict[str, Any]:
     """The documented JSON of ``tmor predict --json``; times in seconds, as if at 30 fps where the rate is unknown."""
     tracks = []
-    for n, result in enumerate(results):
+    names = person_names([result.track for result in results])
+    for name, result in zip(names, results, strict=True):
         track = result.track
         tracks.append(
             {
-                "id": track.id if track.id is not None else str(n),
+                "id": name,
                 "start_s": round(track.start_s, 3),
                 "end_s": round(track.end_s, 3),
                 "label": result.label,

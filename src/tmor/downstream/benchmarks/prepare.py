@@ -14,8 +14,7 @@ import numpy as np
 
 from tmor.downstream.benchmarks.protocol import Benchmark, Sample, Skipped
 from tmor.errors import TmorError
-from tmor.model.checkpoint import write_whole
-from tmor.skeleton.formats.files import check_new_file, write_arrays
+from tmor.skeleton.formats.files import check_new_file, write_arrays, write_whole
 from tmor.skeleton.formats.packed import unpack
 from tmor.skeleton.layouts import LAYOUTS
 

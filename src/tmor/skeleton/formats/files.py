@@ -275,3 +275,15 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file, and its folder where it is not there; what was at ``path`` stays whole until the new file is.
+
+    Raises:
+        OSError: as :func:`whole_file`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(content)

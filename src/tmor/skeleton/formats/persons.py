@@ -26,6 +26,11 @@ def person_id(source: str, index: int) -> str:
     return f"{source}#{index}" if index else source
 
 
+def person_names(tracks: Sequence[Track]) -> list[str]:
+    """What people are called: their ids, or the number of the track that has none."""
+    return [str(n) if track.id is None else track.id for n, track in enumerate(tracks)]
+
+
 def short_name(id: str, source: str) -> str:
     """A person's id where there is little room: ``#1`` of ``source#1``, ``#0`` of ``source``; others stay."""
     return id[len(source) :] or "#0" if id == source or id.startswith(f"{source}#") else id
