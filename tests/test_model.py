@@ -11,6 +11,7 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 
 import tmor.model.model
+from letters import TINY, Teacher
 from tmor.errors import TmorError
 from tmor.model.answers import Examples
 from tmor.model.checkpoint import load_model, save_model
@@ -24,18 +25,6 @@ from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import prepare, to_body, to_bones, views_of
 from tmor.skeleton.sample import sample_track
 from tmor.skeleton.tracks import Track
-
-TINY = ModelSpec("tiny", UnikShape((8, 8), (2, 2)), clip_frames=8, width=4, teacher_width=12, teacher_hash="letters")
-
-
-class Teacher:
-    """Counts letters: every text of other letters means something else."""
-
-    name, hash, width = "offline", "letters", 12
-
-    def encode(self, texts):
-        rows = np.array([[1 + text.count(letter) for letter in "aeioulrstndh"] for text in texts], np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import torch
 
 import tmor.model.model
 import tmor.serve.onnx as subject
+from letters import Teacher
 from tmor.errors import FormatError, TmorError
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BODY_PARTS, UnikShape
@@ -38,16 +39,6 @@ TINY = ModelSpec(
     training={"date": "2026-01-01"},
 )
 LABELS = ("jumping_jacks", "wave", "Sit Down")
-
-
-class Teacher:
-    """Counts letters."""
-
-    name, hash, width = "offline", "letters", 12
-
-    def encode(self, texts):
-        rows = np.array([[1 + text.count(letter) for letter in "aeioulrstndh"] for text in texts], np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def stirred(spec: ModelSpec) -> Model:

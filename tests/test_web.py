@@ -960,7 +960,7 @@ import signal, sys
 import tmor.model.model
 from tmor.model.model import Model
 from tmor.serve.web import serve
-from web_server import TINY, Teacher
+from letters import TINY, Teacher
 
 if "nohup" in sys.argv:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

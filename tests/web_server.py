@@ -14,22 +14,10 @@ import pytest
 import torch
 
 import tmor.model.model
-from tmor.model.model import Model, ModelSpec
-from tmor.model.unik import UnikShape
+from letters import TINY, Teacher
+from tmor.model.model import Model
 from tmor.pose import People
 from tmor.skeleton.sample import sample_track
-
-TINY = ModelSpec("tiny", UnikShape((8, 8), (2, 2)), clip_frames=8, width=4, teacher_width=12, teacher_hash="letters")
-
-
-class Teacher:
-    """Counts letters: every text of other letters means something else."""
-
-    name, hash, width = "offline", "letters", 12
-
-    def encode(self, texts):
-        rows = np.array([[1 + text.count(letter) for letter in "aeioulrstndh"] for text in texts], np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def tiny_model(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Model:
