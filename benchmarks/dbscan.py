@@ -28,7 +28,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from tmor.pretrain import clusters
-from tmor.pretrain.clusters import choose_eps
 
 MIN_SAMPLES = 4
 
@@ -81,8 +80,7 @@ def timed(what: str, call: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
     """ARI, each noise point a cluster of its own."""
-    alone = [np.where(labels < 0, len(labels) + np.arange(len(labels)), labels) for labels in (one, other)]
-    return float(adjusted_rand_score(*alone))
+    return float(adjusted_rand_score(*(clusters.noise_as_singletons(torch.from_numpy(own)) for own in (one, other))))
 
 
 def main() -> None:
@@ -97,7 +95,7 @@ def main() -> None:
     kind = "a mixture" if given.data is None else "embeddings of real movements"
     print(f"{len(x):,} x {x.shape[1]}, {kind}; {given.threads} thread(s), min_samples {MIN_SAMPLES}")
     with threadpool_limits(given.threads):
-        for eps in given.eps or [choose_eps(x, min_samples=MIN_SAMPLES)]:
+        for eps in given.eps or [clusters.choose_eps(x, min_samples=MIN_SAMPLES)]:
             print(f"eps {eps:.4f}")
             if len(x) <= clusters._EXACT_UP_TO:
                 exact(x, eps, given.threads)

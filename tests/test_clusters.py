@@ -82,7 +82,7 @@ def test_block_size_does_not_matter(block):
 @pytest.mark.parametrize("room", [0, 2000])
 def test_pairs_that_are_not_kept_are_found_again(room, monkeypatch):
     monkeypatch.setattr(clusters, "_KEPT_PAIRS", room)
-    monkeypatch.setattr(clusters, "_NUMBERS", 800)  # components are merged often
+    monkeypatch.setattr(clusters, "MOST_NUMBERS", 800)  # components are merged often
     x, _ = unit_blobs()
     for eps in (0.3, 0.45, 0.6):
         np.testing.assert_array_equal(dbscan(x, eps=eps, min_samples=5, block=100), reference(x, eps, 5))

@@ -16,13 +16,12 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
-from tmor.pretrain.neighbours import Neighbours, Tile, spans
+from tmor.pretrain.neighbours import MOST_NUMBERS, Neighbours, Tile, spans
 
 _MOST_IN_ONE = 0.5  # a cluster with a larger share of the samples counts as collapse
 _MOST_NOISE = 0.9  # a larger share of noise counts as no clustering
 _TRIES = 12
 _QUERIES = 2048  # k-distances are taken at this many points at most, each against all points
-_NUMBERS = 1 << 22  # held at once where work is not cut into square tiles
 _KEPT_PAIRS = 1 << 24  # neighbour pairs, of two int32, kept from the first pass; the other tiles are searched again
 _EXACT_UP_TO = 200_000  # rows, a minute on one core; all pairs of a million take twenty-five times as long
 _PROBES = 16  # cells beyond a point's own in which its neighbours are looked for where there are more rows
@@ -65,8 +64,15 @@ class Clustering:
         return float(torch.bincount(self.labels[self.labels >= 0]).max()) / len(self.labels) if self.count else 0.0
 
     def sample_clusters(self) -> Tensor:
-        """(n,) int64 >= 0: ``labels``, with each noise point a cluster of its own, numbered after the real ones."""
-        return _noise_as_singletons(self.labels)
+        """:func:`noise_as_singletons` of ``labels``."""
+        return noise_as_singletons(self.labels)
+
+
+def noise_as_singletons(labels: Tensor) -> Tensor:
+    """(n,) int64 labels, -1 = noise -> (n,) int64 >= 0: each noise point a cluster of its own, after the real ones."""
+    noise = labels < 0
+    first = int(labels.max()) + 1 if len(labels) else 0
+    return torch.where(noise, first + noise.cumsum(0) - 1, labels)
 
 
 def dbscan(x: Tensor | np.ndarray, *, eps: float, min_samples: int, block: int | None = None) -> Tensor:
@@ -99,7 +105,7 @@ def dbscan(x: Tensor | np.ndarray, *, eps: float, min_samples: int, block: int |
     if block is not None and block < 1:
         raise ValueError(f"block is {block}; expected at least 1")
     labels, _ = _dbscan(points, eps, min_samples, block, None)
-    return labels if not isinstance(x, Tensor) else labels.to(x.device)
+    return labels.to(x.device) if isinstance(x, Tensor) else labels
 
 
 def choose_eps(x: Tensor | np.ndarray, *, min_samples: int) -> float:
@@ -214,7 +220,7 @@ def diagnostics(
         # scikit-learn wonders whether so many labels are a regression target; with singletons they are not
         warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
         if previous is not None and len(ours):
-            before = _noise_as_singletons(_labels_like(ours, previous, "previous")).numpy()
+            before = noise_as_singletons(_labels_like(ours, previous, "previous")).numpy()
             numbers["ari_previous"] = float(adjusted_rand_score(before, ours))
         if truth is not None:
             classes = _labels_like(ours, truth, "truth").numpy()
@@ -291,7 +297,7 @@ def _again(
     """The pairs with i in the mask ``left`` and j in the mask ``right``: those that were kept, then, unless ``skip``
     does without a tile, those that are searched again. A pair of different points comes as (i, j), as (j, i) or
     both."""
-    for part in spans(pairs.used, _NUMBERS):
+    for part in spans(pairs.used, MOST_NUMBERS):
         i, j = pairs.buffer[:, : pairs.used][:, part].long()
         wanted = left[i] & right[j]
         yield i[wanted], j[wanted]
@@ -320,7 +326,7 @@ def _core_clusters(search: Neighbours, pairs: _Pairs, core: Tensor) -> Tensor:
         news = a != b
         waiting.append((a[news], b[news]))
         edges += len(waiting[-1][0])
-        if edges > _NUMBERS // 8:
+        if edges > MOST_NUMBERS // 8:
             component, count = _merge(component, count, waiting)
             waiting, edges = [], 0
     component, count = _merge(component, count, waiting)
@@ -372,7 +378,7 @@ def _k_distance_curve(x: Tensor, min_samples: int) -> np.ndarray:
         half = torch.linalg.vector_norm(points, dim=1).square_() / 2
         # One tensor: small ones that stay between big ones that go would scatter the heap over gigabytes.
         curve = torch.empty(len(queries), dtype=torch.float64, device=x.device)
-        for part in spans(len(queries), max(1, _NUMBERS // n)):
+        for part in spans(len(queries), max(1, MOST_NUMBERS // n)):
             index = queries[part]
             # to rank the neighbours of one point its own norm is not needed
             kth = torch.addmm(half, points[index], points.T, alpha=-1).topk(k, largest=False).indices[:, -1]
@@ -451,9 +457,3 @@ def _labels_like(ours: np.ndarray, labels: Tensor | np.ndarray, name: str) -> Te
     if theirs.shape != ours.shape:
         raise ValueError(f"{name} has shape {tuple(theirs.shape)}; expected {ours.shape}, one label per sample")
     return theirs.to(torch.int64)
-
-
-def _noise_as_singletons(labels: Tensor) -> Tensor:
-    noise = labels < 0
-    first = int(labels.max()) + 1 if len(labels) else 0
-    return torch.where(noise, first + noise.cumsum(0) - 1, labels)

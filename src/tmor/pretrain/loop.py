@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tmor.config import DataConfig, PretrainConfig, pretrain_config
 from tmor.errors import CheckpointError, ConfigError, TmorError
-from tmor.model.checkpoint import load_model, read_tensors, save_model, write_tensors, write_whole
+from tmor.model.checkpoint import load_model, read_tensors, save_model, write_tensors
 from tmor.model.compute import autocast
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import BASE, SMALL
@@ -30,7 +30,7 @@ from tmor.posecap.captions import plain_label
 from tmor.posecap.shards import is_shards, open_shards
 from tmor.posecap.triplets import Triplet, attach_videos, read_triplets
 from tmor.pretrain.clips import Clips
-from tmor.pretrain.clusters import cluster, diagnostics
+from tmor.pretrain.clusters import cluster, diagnostics, noise_as_singletons
 from tmor.pretrain.distillation import Distillation, check_input, teacher_embeddings, with_teachers
 from tmor.pretrain.losses import cluster_nce, paired_nce
 from tmor.pretrain.memory import remember
@@ -38,6 +38,7 @@ from tmor.pretrain.ranks import Ranks
 from tmor.pretrain.sampling import SAME_TEXT, Bank, cluster_masks, epoch_order, instance, step_generator
 from tmor.pretrain.whitening import fit_whitening
 from tmor.skeleton.canonical import is_seen
+from tmor.skeleton.formats.files import write_whole
 from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import load_text_teacher
 
@@ -341,19 +342,16 @@ def _recluster(state: _State, clips: Clips, config: PretrainConfig, ranks: Ranks
         return {}
     settings = config.clusters
     if settings.by_label:
-        alone = len(clips.label_names) + torch.arange(len(clips))
-        state.clusters = torch.where(clips.labels >= 0, clips.labels, alone)
+        state.clusters = noise_as_singletons(clips.labels)
         return {"clusters": len(clips.label_names)}
     features = embed_clips(state.model, clips, config, ranks, progress)
     found = ranks.told(lambda: cluster(features, eps=settings.eps, min_samples=settings.min_samples).cpu())
-    record = diagnostics(
-        found, previous=state.clusters.numpy() if state.eps is not None else None, truth=clips.labels.numpy()
-    )
+    record = diagnostics(found, previous=None if state.eps is None else state.clusters, truth=clips.labels)
     for move in found.moves:
         log.warning("clusters: %s", move)
     if not found.exact:
         log.warning("clusters: approximate, for there are %d clips", len(clips))
-    state.clusters, state.eps = torch.as_tensor(found.sample_clusters()), found.eps
+    state.clusters, state.eps = found.sample_clusters(), found.eps
     return {**record, "eps": found.eps, "eps_moves": list(found.moves), "exact": found.exact}
 
 
@@ -429,36 +427,10 @@ def _losses(
     *,
     with_text: bool,
 ) -> dict[str, Tensor]:
-    """L_mm, L_mv and, in stage 2, L_mt of one batch (eq. 4-9); rows that lack a modality are skipped.
-
-    Each rank encodes its share of the batch's two views; all else is done on each for the whole batch.
-    """
+    """L_mm, L_mv and, in stage 2, L_mt of one batch (eq. 4-9); rows that lack a modality are skipped."""
     generator = step_generator(config.seed, 2, state.step)
     model = state.model
-    mirrored = torch.rand(len(ids), generator=generator) < config.augment.mirror
-    # Both views of a clip from the same side: what looks alike from everywhere is too little to tell movements apart.
-    anywhere = torch.rand(len(ids), generator=generator) < config.augment.around
-    turned = anywhere * (2 * math.pi * torch.rand(len(ids), generator=generator))
-    n, parts = len(ids), math.ceil(2 * len(ids) / _PART)
-    own = ranks.share(parts)
-    mine = slice(own.start * _PART, min(own.stop * _PART, 2 * n))
-    views = [
-        clips.augmented(
-            ids,
-            mirrored,
-            frames=config.clip_frames,
-            settings=config.augment,
-            generator=generator,
-            turned=turned,
-            share=slice(min(max(mine.start - first, 0), n), min(max(mine.stop - first, 0), n)),
-        )
-        for first in (0, n)
-    ]
-    x = torch.cat(views)[:, None].to(ranks.device)
-    with autocast(ranks.device.type, config.precision), ranks.one_batch_norm(model.encoder, own, parts):
-        encoded = [model.encoder(part) for part in x.split(_PART) if len(part)]
-    none = torch.zeros(0, model.encoder.features, device=ranks.device)
-    features = ranks.gather(torch.cat(encoded).float() if encoded else none, mine, 2 * n)
+    features, mirrored = _two_views(model, clips, ids, config, ranks, generator)
     both = instance(ids, mirrored).to(ranks.device)
     assert model.motion_head is not None
     first, second = model.motion_head(features).chunk(2)
@@ -504,6 +476,37 @@ def _losses(
                     push=name == "text_second",
                 )
     return losses
+
+
+def _two_views(
+    model: Model, clips: Clips, ids: Tensor, config: PretrainConfig, ranks: Ranks, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Features (2 b, features) of two random views of each clip, all first ones before all second ones, and (b,) bool
+    which are mirrored. Each rank encodes its share of them; all else is done on each for the whole batch."""
+    mirrored = torch.rand(len(ids), generator=generator) < config.augment.mirror
+    # Both views of a clip from the same side: what looks alike from everywhere is too little to tell movements apart.
+    anywhere = torch.rand(len(ids), generator=generator) < config.augment.around
+    turned = anywhere * (2 * math.pi * torch.rand(len(ids), generator=generator))
+    n, parts = len(ids), math.ceil(2 * len(ids) / _PART)
+    own = ranks.share(parts)
+    mine = slice(own.start * _PART, min(own.stop * _PART, 2 * n))
+    views = [
+        clips.augmented(
+            ids,
+            mirrored,
+            frames=config.clip_frames,
+            settings=config.augment,
+            generator=generator,
+            turned=turned,
+            share=slice(min(max(mine.start - first, 0), n), min(max(mine.stop - first, 0), n)),
+        )
+        for first in (0, n)
+    ]
+    x = torch.cat(views)[:, None].to(ranks.device)
+    with autocast(ranks.device.type, config.precision), ranks.one_batch_norm(model.encoder, own, parts):
+        encoded = [model.encoder(part) for part in x.split(_PART) if len(part)]
+    none = torch.zeros(0, model.encoder.features, device=ranks.device)
+    return ranks.gather(torch.cat(encoded).float() if encoded else none, mine, 2 * n), mirrored
 
 
 def _term(

@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_NUMBERS = 1 << 22  # held at once where work is not cut into tiles
+MOST_NUMBERS = 1 << 22
+"""Held at once where work is not cut into tiles."""
+
 _DIRECTIONS = 30  # of the first product, which has two columns more
 _MOST_CELLS = 1024
 _SAMPLE = 64  # points per cell that k-means learns from
@@ -210,7 +212,7 @@ class Neighbours:
     def _own(self) -> Tensor:
         """(n,) squared distance of each point to its own centre."""
         own = torch.empty(len(self), device=self._x.device)
-        for part in spans(len(self), max(1, _NUMBERS // self._x.shape[1])):
+        for part in spans(len(self), max(1, MOST_NUMBERS // self._x.shape[1])):
             y = self._lifted[part]
             centres = self._centres[self._cell[part]]
             own[part] = centres.square().sum(1) - 2 * (y[:, :-2] * centres).sum(1) - 2 * y[:, -2]
@@ -235,7 +237,7 @@ class Neighbours:
         assert self._probes is not None
         chosen = torch.full((len(self), self._probes), -1, dtype=torch.int32, device=self._x.device)
         complete, every = True, slice(0, len(self._centres))
-        for rows in spans(len(self), max(1, _NUMBERS // len(self._centres))):
+        for rows in spans(len(self), max(1, MOST_NUMBERS // len(self._centres))):
             wanted = self._wanted(rows, every)
             squared = self._to_centres(rows, every).masked_fill_(~wanted, math.inf)
             distance, cell = squared.topk(self._probes, largest=False)
@@ -285,7 +287,7 @@ class Neighbours:
 
     def _exact(self, i: Tensor, j: Tensor) -> Tensor:
         answer = torch.empty(len(i), dtype=torch.bool, device=i.device)
-        for part in spans(len(i), max(1, _NUMBERS // self._x.shape[1])):
+        for part in spans(len(i), max(1, MOST_NUMBERS // self._x.shape[1])):
             difference = self._x[i[part]].double() - self._x[j[part]].double()
             # a running sum, as scikit-learn's k-d tree adds up: a tie must fall to the same side
             answer[part] = difference.square_().cumsum(1)[:, -1] <= self._limit
@@ -316,7 +318,7 @@ def _nearest(y: Tensor, centres: Tensor) -> Tensor:
     half = centres.square().sum(1) / 2
     nearest = torch.empty(len(y), dtype=torch.int64, device=y.device)
     # Into one tensor: small ones that stay between big ones that go would scatter the heap over gigabytes.
-    for part in spans(len(y), max(1, _NUMBERS // len(centres))):
+    for part in spans(len(y), max(1, MOST_NUMBERS // len(centres))):
         nearest[part] = torch.addmm(half, y[part], centres.T, alpha=-1).argmin(1)
     return nearest
 
