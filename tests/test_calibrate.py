@@ -12,7 +12,7 @@ from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.calibrate import Trial, measure
 from tmor.errors import TmorError
 from tmor.model.answers import NONE, Matching, check_labels
-from tmor.model.checkpoint import load_model
+from tmor.model.checkpoint import load_model, save_model
 from tmor.skeleton.formats import write_packed
 from tmor.skeleton.sample import ACTIONS, sample_track
 
@@ -130,11 +130,8 @@ def test_calibration_speaks_to_programs_of_what_it_could_not_measure(run, labell
     assert json.loads(out, parse_constant=pytest.fail)["measured"]["toy, text"]["auroc"] is None
 
 
-def test_matching_survives_saving(tmp_path, labelled):
-    from tmor.model.checkpoint import save_model
-
+def test_matching_survives_saving(tmp_path):
     model = load_model()
     model.spec = replace(model.spec, matching=MATCHING)
     save_model(model, tmp_path / "m.safetensors")
     assert load_model(tmp_path / "m.safetensors").spec.matching == MATCHING
-    assert json.dumps(model.spec.training)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import letters
 import tmor.model.model
 from tmor.downstream import detect
 from tmor.downstream.benchmarks import charades
@@ -30,33 +31,20 @@ from tmor.downstream.detect import (
 from tmor.downstream.metrics.frames import frame_truth
 from tmor.downstream.tables import result_rows
 from tmor.errors import TmorError
-from tmor.model.model import Model, ModelSpec
+from tmor.model.model import Model
 from tmor.model.unik import UnikShape
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.sample import sample_track
 from tmor.skeleton.tracks import Track
 
-TINY = ModelSpec(
-    *("tiny", UnikShape((8, 8), (2, 2))),
-    **{"clip_frames": 8, "width": 4, "teacher_width": 12, "teacher_hash": "letters", "views_deg": (0.0,)},
-)
+TINY = replace(letters.TINY, views_deg=(0.0,))
 ACTIONS = ("walk", "clap", "squat")
-
-
-class Teacher:
-    """Counts letters: every text of other letters means something else."""
-
-    name, hash, width = "offline", "letters", 12
-
-    def encode(self, texts):
-        rows = np.array([[1 + text.count(letter) for letter in "aeioulrstndh"] for text in texts], np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.fixture(autouse=True)
 def _offline_and_quick(monkeypatch, tmp_path):
     monkeypatch.setenv("TMOR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tmor.model.model, "load_text_teacher", lambda name: Teacher())
+    monkeypatch.setattr(tmor.model.model, "load_text_teacher", lambda name: letters.Teacher())
     monkeypatch.setattr(detect, "train_head", lambda *args, **options: train_head(*args, **{**options, "steps": 10}))
     torch.manual_seed(0)
 

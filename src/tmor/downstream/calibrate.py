@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.optimize import minimize
@@ -18,7 +18,7 @@ from tmor.model.answers import Examples, Matching
 from tmor.model.model import Model
 
 Kind = Literal["text", "example"]
-KINDS: tuple[Kind, ...] = ("text", "example")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _TRIALS = 60
 _MOST_LABELS, _MOST_EXAMPLES, _MOST_SAMPLES = 12, 5, 150

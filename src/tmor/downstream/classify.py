@@ -26,11 +26,12 @@ from tmor.pretrain.sampling import epoch_order, step_generator
 from tmor.skeleton.normalize import to_bones
 
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
+_RAW_FRAMES = 20
 VARIED = Augmentation(mirror=0.0, camera_deg=50.0, shortest_crop=0.7, noise=0.02, drift=0.0, hidden=0.0)
 """How clips of fine-tuning are varied. Mirroring would turn one class into another where a class has a side."""
 
 
-def raw_nearest(data: LabelledSet, fold: Fold, *, neighbours: int = 3, frames: int = 20) -> np.ndarray:
+def raw_nearest(data: LabelledSet, fold: Fold, *, neighbours: int = 3) -> np.ndarray:
     """The anchor without learning: nearest neighbours of the normalised coordinates themselves, 3D seen from the front.
 
     Returns:
@@ -38,12 +39,12 @@ def raw_nearest(data: LabelledSet, fold: Fold, *, neighbours: int = 3, frames: i
     """
     train, test = np.flatnonzero(fold.train), np.flatnonzero(fold.test)
     clips = Clips.from_triplets([Triplet("", "", data.samples[i][0]) for i in [*train, *test]], fps=15.0)
-    x = clips.plain(torch.arange(len(clips)), frames=frames).flatten(1).numpy()
+    x = clips.plain(torch.arange(len(clips)), frames=_RAW_FRAMES).flatten(1).numpy()
     knn = KNeighborsClassifier(min(neighbours, len(train))).fit(x[: len(train)], data.labels[train])
     return knn.predict(x[len(train) :])
 
 
-def linear_probe(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def linear_probe(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Logistic regression on frozen embeddings; its regularisation is chosen by cross-validation within the training
     part.
 
@@ -68,7 +69,7 @@ def linear_probe(train: np.ndarray, train_labels: np.ndarray, test: np.ndarray, 
 
     best = _STRENGTHS[1]
     if rarest > 1:
-        folds = StratifiedKFold(min(3, rarest), shuffle=True, random_state=seed)
+        folds = StratifiedKFold(min(3, rarest), shuffle=True, random_state=0)
         scores = [cross_val_score(probe(c), train, train_labels, cv=folds).mean() for c in _STRENGTHS]
         best = _STRENGTHS[int(np.argmax(scores))]
     return probe(best).fit(train, train_labels).predict(test)

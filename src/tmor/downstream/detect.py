@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -34,8 +34,8 @@ from tmor.downstream.metrics.frames import (
 from tmor.errors import TmorError
 from tmor.model.compute import PROCESSOR, Compute
 from tmor.model.frame_head import FrameHead
-from tmor.model.model import Model
-from tmor.model.segments import rate_of
+from tmor.model.model import FRAME_STRIDE, FRAME_WINDOW, Model
+from tmor.model.segments import Segment, rate_of
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import step_generator
@@ -43,12 +43,12 @@ from tmor.skeleton.canonical import is_seen
 from tmor.skeleton.normalize import prepare, to_body, to_bones, views_of
 
 Head = Literal["text", "raw", "linear", "tcn", "causal", "finetune", "scratch"]
-HEADS: tuple[Head, ...] = ("text", "raw", "linear", "tcn", "causal", "finetune", "scratch")
+HEADS: tuple[Head, ...] = get_args(Head)
 
 _TAG_REACH_S = 0.3
-_WINDOW, _STRIDE = 64, 4
 _UNCUT = replace(VARIED, shortest_crop=1.0)  # what happens when must stay in its place
 _LAYERS = 5
+_HEAD_RATE, _ENCODER_RATE = 3e-3, 2e-3  # the highest learning rates
 _PAST = (16, 32)  # frames of the clips that end with a moment, for decisions without a look ahead
 
 Progress = Callable[[str, int, int], None]
@@ -162,8 +162,8 @@ class Detection:
         """What happens when in each recording, as plain values for JSON."""
         return {
             id: [
-                {"start_s": round(start, 3), "end_s": round(end, 3), "label": self.class_names[k], "score": round(s, 4)}
-                for k, start, end, s in sorted(own.segments(), key=lambda segment: segment[1])
+                Segment(start, end, self.class_names[k], score).as_json()
+                for k, start, end, score in sorted(own.segments(), key=lambda segment: segment[1])
             ]
             for id, own in self.scores.items()
         }
@@ -208,7 +208,7 @@ def past_features(model: Model, recording: Recording) -> tuple[np.ndarray, np.nd
         frame of the clip is over.
     """
     x = prepare(recording.track, fps=model.spec.fps)
-    stops = np.arange(_STRIDE, len(x) + 1, _STRIDE) if len(x) >= _STRIDE else np.array([len(x)])
+    stops = np.arange(FRAME_STRIDE, len(x) + 1, FRAME_STRIDE) if len(x) >= FRAME_STRIDE else np.array([len(x)])
     columns = []
     for size in _PAST:
         rows = []
@@ -236,13 +236,13 @@ def raw_features(model: Model, recording: Recording) -> tuple[np.ndarray, np.nda
         :meth:`tmor.model.model.Model.frame_features`.
     """
     x = prepare(recording.track, fps=model.spec.fps)
-    count = math.ceil(len(x) / _STRIDE)
-    windows = torch.from_numpy(x[np.minimum(np.arange(math.ceil(len(x) / _WINDOW) * _WINDOW), len(x) - 1)])
-    windows = windows.unflatten(0, (-1, _WINDOW))
+    count = math.ceil(len(x) / FRAME_STRIDE)
+    windows = torch.from_numpy(x[np.minimum(np.arange(math.ceil(len(x) / FRAME_WINDOW) * FRAME_WINDOW), len(x) - 1)])
+    windows = windows.unflatten(0, (-1, FRAME_WINDOW))
     if windows.shape[-1] == 3:
         windows = views_of(windows, (0.0,))[0]
-    rows = to_body(windows).flatten(0, 1).unflatten(0, (-1, _STRIDE)).flatten(1)[:count]
-    return rows.numpy(), _STRIDE / rate_of(recording.track.fps, model.spec) * np.arange(count)
+    rows = to_body(windows).flatten(0, 1).unflatten(0, (-1, FRAME_STRIDE)).flatten(1)[:count]
+    return rows.numpy(), FRAME_STRIDE / rate_of(recording.track.fps, model.spec) * np.arange(count)
 
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -268,8 +268,8 @@ def train_head(
     torch.manual_seed(seed)
     head = FrameHead(features[0].shape[1], targets[0].shape[1], layers=layers)
     head.standardise(torch.from_numpy(np.concatenate(features)))
-    optimizer = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=_HEAD_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _HEAD_RATE, total_steps=steps)
     generator = step_generator(seed, 4)
     lengths = torch.tensor([len(x) for x in features])
     size = int(min(128, lengths.max()))
@@ -299,7 +299,6 @@ def train_encoder(
     *,
     epochs: int = 15,
     batch: int = 16,
-    learning_rate: float = 2e-3,
     compute: Compute = PROCESSOR,
     seed: int = 0,
     progress: Progress = lambda what, done, total: None,
@@ -317,31 +316,19 @@ def train_encoder(
     tuned = Model(model.spec)
     tuned.load_state_dict(model.state_dict())
     head = FrameHead(tuned.encoder.features, classes, layers=0)
-    windows, targets = [], []
-    for recording in recordings:
-        fps = recording.track.fps
-        assert fps is not None
-        hop = max(1, round(_WINDOW / 2 * fps / model.spec.fps))
-        size = 2 * hop
-        for start in range(0, max(1, len(recording.track) - hop), hop):
-            times = start / fps + np.arange(0, _WINDOW, _STRIDE) / model.spec.fps
-            for track in (recording.track, *recording.others):
-                part = track.frames(start, min(start + size, len(track)))
-                if is_seen(part):
-                    windows.append(Triplet("", "", part))
-                    targets.append(_targets(recording, times, classes))
+    windows, targets = _windows(recordings, classes, model.spec.fps)
     clips = Clips.from_triplets(windows, fps=model.spec.fps)
     y = torch.from_numpy(np.stack(targets)).float()
     # What a shorter last window lacks is not stretched, but held.
-    known = (torch.arange(0, _WINDOW, _STRIDE) < clips.lengths[:, None]).float()[..., None]
+    known = (torch.arange(0, FRAME_WINDOW, FRAME_STRIDE) < clips.lengths[:, None]).float()[..., None]
     tuned.to(compute.device)
     head.to(compute.device)
     optimizer = torch.optim.AdamW(
-        [*tuned.encoder.parameters(), *head.parameters()], lr=learning_rate, weight_decay=0.05
+        [*tuned.encoder.parameters(), *head.parameters()], lr=_ENCODER_RATE, weight_decay=0.05
     )
     total = epochs * -(-len(clips) // batch)
     # A tenth and a little: where its rise is exactly one step, OneCycleLR divides by zero.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=total, pct_start=0.1 + 1e-9)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _ENCODER_RATE, total_steps=total, pct_start=0.1 + 1e-9)
     step = 0
     for epoch in range(epochs):
         generator = step_generator(seed, 5, epoch)
@@ -351,7 +338,7 @@ def train_encoder(
             progress("training the encoder", step, total)
             step += 1
             never = torch.zeros(len(ids), dtype=torch.bool)
-            x = clips.held(ids, never, frames=_WINDOW, settings=_UNCUT, generator=generator)
+            x = clips.held(ids, never, frames=FRAME_WINDOW, settings=_UNCUT, generator=generator)
             x = to_bones(x) if model.spec.stream == "bone" else x
             truth, seen = y[ids].to(compute.device), known[ids].to(compute.device)
             with compute.autocast():
@@ -363,6 +350,25 @@ def train_encoder(
             optimizer.step()
             schedule.step()
     return tuned.cpu().eval(), head.cpu().eval()
+
+
+def _windows(recordings: Sequence[Recording], classes: int, fps: float) -> tuple[list[Triplet], list[np.ndarray]]:
+    """Each person's stretches of 64 frames at a rate, which overlap by half, and (16, classes) bool of each: what
+    happens at its moments."""
+    windows, targets = [], []
+    for recording in recordings:
+        own_fps = recording.track.fps
+        assert own_fps is not None
+        hop = max(1, round(FRAME_WINDOW / 2 * own_fps / fps))
+        size = 2 * hop
+        for start in range(0, max(1, len(recording.track) - hop), hop):
+            times = start / own_fps + np.arange(0, FRAME_WINDOW, FRAME_STRIDE) / fps
+            for track in (recording.track, *recording.others):
+                part = track.frames(start, min(start + size, len(track)))
+                if is_seen(part):
+                    windows.append(Triplet("", "", part))
+                    targets.append(_targets(recording, times, classes))
+    return windows, targets
 
 
 def evaluate_detection(
@@ -541,7 +547,7 @@ def _targets(recording: Recording, times_s: np.ndarray, classes: int) -> np.ndar
 
 
 def _step(times_s: np.ndarray) -> float:
-    return float(times_s[1] - times_s[0]) if len(times_s) > 1 else 4 / 15
+    return float(times_s[1] - times_s[0]) if len(times_s) > 1 else FRAME_STRIDE / 15
 
 
 def _segment_measures(data: UntrimmedSet, test: np.ndarray, scores: Sequence[FrameScores]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -32,8 +32,9 @@ from tmor.model.model import Model
 
 Mode = Literal["zero-shot", "few-shot", "linear", "adapted", "finetune", "scratch", "raw"]
 FROZEN: tuple[Mode, ...] = ("zero-shot", "few-shot", "linear")
-MODES: tuple[Mode, ...] = (*FROZEN, "adapted", "finetune", "scratch", "raw")
-STREAMS: tuple[Literal["joint", "bone"], ...] = ("joint", "bone")
+MODES: tuple[Mode, ...] = get_args(Mode)
+Stream = Literal["joint", "bone"]
+STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Recipe:
     epochs: int = 30
     share: float = 1.0
     balanced: bool = False
-    streams: tuple[Literal["joint", "bone"], ...] = ("joint",)
+    streams: tuple[Stream, ...] = ("joint",)
     compute: Compute = PROCESSOR
 
     def __post_init__(self) -> None:

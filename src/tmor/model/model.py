@@ -26,7 +26,9 @@ from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import TextTeacher, load_text_teacher
 
 _BATCH = 64
-_FRAME_WINDOW = 64
+FRAME_WINDOW, FRAME_STRIDE = 64, 4
+"""Frames of a window of :meth:`Model.frame_features`, and from one moment of it to the next."""
+
 # Chosen on validation parts, docs/experiments.md.
 _RECALL = 2 / 3
 _RECALL_KERNEL = 0.2
@@ -182,7 +184,7 @@ class Model(nn.Module):
             TmorError: the track has no visible joint.
         """
         x = self._prepared(track)
-        size, hop, stride = _FRAME_WINDOW, _FRAME_WINDOW // 2, 4
+        size, hop, stride = FRAME_WINDOW, FRAME_WINDOW // 2, FRAME_STRIDE
         count = math.ceil(len(x) / stride)
         starts = list(range(0, max(1, len(x) - hop), hop))
         total = torch.zeros(count + size // stride, self.encoder.features)
@@ -395,7 +397,7 @@ class Model(nn.Module):
         Returns:
             A new model with the same weights.
         """
-        other = self._copy(replace(self.spec))
+        other = self._copy(self.spec)
         for label, tracks in examples.items():
             if not tracks:
                 raise TmorError(f"label '{label}' is enrolled with no example; expected at least one track")

@@ -67,8 +67,7 @@ class UntrimmedSet:
 def read_untrimmed(path: str | Path, protocol: Protocol | None = None, *, part: str | None = None) -> UntrimmedSet:
     """A packed set with tags, segments or frame labels, and the folds of a protocol.
 
-    Left out are classes of which no recording shows anything, and tags of no
-    class.
+    Left out are classes of which no recording shows anything, and tags of no class.
 
     Args:
         path: a packed set of a known frame rate.

@@ -109,10 +109,8 @@ def dense_localisation(
     segments: Sequence[Sequence[tuple[int, float, float]]],
     durations: Sequence[float],
     scores: Sequence[np.ndarray],
-    *,
-    bounds: Bounds = "strict",
 ) -> dict[str, Any]:
-    """Frame-level mAP with every frame: TSU's frame-mAP, and the dense variant of Charades (PDAN, MS-TCT).
+    """Frame-level mAP with every frame, bounds strict: TSU's, and the dense variant of Charades (PDAN, MS-TCT).
 
     Args:
         segments: per video, (class, start, end).
@@ -126,7 +124,7 @@ def dense_localisation(
         ValueError: the numbers of videos or classes differ; or as :func:`frame_truth` and :func:`average_precision`.
     """
     times = [dense_times(len(own), duration) for own, duration in zip(scores, durations, strict=True)]
-    return _localisation(segments, times, scores, bounds)
+    return _localisation(segments, times, scores, "strict")
 
 
 def charades_points(length_s: float) -> np.ndarray:

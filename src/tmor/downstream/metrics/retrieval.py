@@ -9,6 +9,7 @@ import numpy as np
 from tmor.downstream.metrics.averages import mean_of_numbers
 
 TMR_RANKS = (1, 2, 3, 5, 10)
+_ALIKE, _BATCH = 0.95, 32  # TMR's
 
 
 def retrieval(similarity: np.ndarray, relevant: np.ndarray, *, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
@@ -36,26 +37,26 @@ def retrieval_protocols(
     similarity: np.ndarray,
     text_similarity: np.ndarray,
     *,
-    threshold: float = 0.95,
     subset: int = 100,
-    batch: int = 32,
     seed: int = 0,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """The four text-motion retrieval protocols of TMR (Petrovich et al. 2023), for one text per motion.
 
     - ``all`` (there: normal): only the motion of a text is right.
-    - ``threshold``: right is every motion whose text is like the query's by more than ``threshold``, on a scale where
+    - ``threshold``: right is every motion whose text is like the query's by more than 0.95, on a scale where
       cosine -1 is 0 and 1 is 1; the best of them counts.
     - ``dissimilar`` (nsim): as ``all`` within :func:`dissimilar_subset`. TMR ships a list of 100 test ids instead,
       without the code that chose them: for its very subset, pass the rows of these ids and read ``all``.
-    - ``batches`` (guo): as ``all`` within shuffled batches, an incomplete last one dropped; the mean over batches, of
-      the median ranks too. If the rows are in order of their ids and ``seed`` is 0, the batches are those of TMR.
+    - ``batches`` (guo): as ``all`` within shuffled batches of 32, an incomplete last one dropped; the mean over them,
+      of the median ranks too. If the rows are in order of their ids and ``seed`` is 0, the batches are those of TMR.
 
     TMR gives a tie the mean of its ranks; here ties count against the query.
 
     Args:
         similarity: (n, n) of text i and motion j; pairs on the diagonal.
         text_similarity: (n, n) cosine of texts i and j, by a sentence encoder, in [-1, 1].
+        subset: size of the dissimilar one.
+        seed: of the batches.
 
     Returns:
         {protocol: {``text_to_motion`` | ``motion_to_text``: R@1, 2, 3, 5, 10 in percent and ``median_rank``}}; NaN for
@@ -70,12 +71,12 @@ def retrieval_protocols(
     if np.isnan(similarity).any() or np.isnan(text_similarity).any():
         raise ValueError("a similarity is NaN; expected numbers")
     own = np.eye(n, dtype=bool)
-    alike = ((1 + text_similarity) / 2 > threshold) | own
+    alike = ((1 + text_similarity) / 2 > _ALIKE) | own
     chosen = dissimilar_subset(text_similarity, subset)
     # The legacy generator, not default_rng: TMR's batches are its shuffle under seed 0.
     order = np.arange(n)
     np.random.RandomState(seed).shuffle(order)
-    batches = order[: n // batch * batch].reshape(-1, batch)
+    batches = order[: n // _BATCH * _BATCH].reshape(-1, _BATCH)
 
     def both_ways(rows: np.ndarray, relevant: np.ndarray) -> dict[str, dict[str, float]]:
         part = similarity[np.ix_(rows, rows)]
@@ -90,7 +91,7 @@ def retrieval_protocols(
         "threshold": both_ways(everything, alike),
         "dissimilar": both_ways(chosen, np.eye(len(chosen), dtype=bool)),
     }
-    parts = [both_ways(rows, np.eye(batch, dtype=bool)) for rows in batches]
+    parts = [both_ways(rows, np.eye(_BATCH, dtype=bool)) for rows in batches]
     found["batches"] = {
         way: {key: mean_of_numbers([part[way][key] for part in parts]) for key in figures}
         for way, figures in found["all"].items()
