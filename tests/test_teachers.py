@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tmor.errors import TmorError
+from tmor.teachers import huggingface
 from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import load_text_teacher, load_video_teacher
 
@@ -144,6 +145,15 @@ def image_files(folder, *, mean=0.5, std=0.25):
 
 def unit(x):
     return torch.nn.functional.normalize(x, dim=-1)
+
+
+def test_videos_are_embedded_on_a_gpu_where_there_is_one(clip_folder, monkeypatch):
+    used = []
+    monkeypatch.setattr(huggingface, "_Dual", lambda folder, device: used.append(device))
+    load_video_teacher(str(clip_folder))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    load_video_teacher(str(clip_folder))
+    assert used == ["cpu", "cuda"]
 
 
 def test_a_clip_like_folder_is_a_video_teacher_by_the_mean_over_frames(clip_folder):

@@ -85,17 +85,19 @@ def load_text_teacher(name: str) -> TextTeacher:
     return _Dual(folder, "cpu") if folder.dual else _Sentences(folder)
 
 
-def load_video_teacher(name: str, *, device: str = "cpu") -> DualTeacher:
-    """The video teacher of that name, with the text encoder that shares its space.
+def load_video_teacher(name: str) -> DualTeacher:
+    """The video teacher of that name, with the text encoder that shares its space; on a GPU where there is one.
 
     Args:
         name: ``viclip:FILE``, or just a file that ends in .pth, .pt or .safetensors, for ViCLIP; else a folder, else a
             Hugging Face hub id, of X-CLIP (sees the motion), or CLIP, SigLIP or SigLIP 2 (the mean over the frames).
-        device: where torch computes.
 
     Raises:
         TmorError: the model can't be found or fetched, or has no image or video encoder.
     """
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     viclip = _viclip_file(name)
     if viclip is not None:
         return _ViClip(name, viclip, device)
