@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from tmor.errors import FormatError, TmorError
 from tmor.skeleton.formats import PackedSet, read_packed, read_tracks, write_packed, write_tracks
 from tmor.skeleton.formats.bvh import read_bvh, standard_names
+from tmor.skeleton.formats.packed import rest_of
 from tmor.skeleton.formats.persons import link
 from tmor.skeleton.formats.pyskl import read_pyskl
 from tmor.skeleton.layouts import LAYOUTS, UNIK17, Layout
@@ -1261,3 +1262,12 @@ def test_shared_thumbnails_are_no_poses(shared_data):
     path = shared_data / "utd_mhad" / "utd_mhad_depth_thumbs.npz"
     with pytest.raises(FormatError, match="has arrays depth_u8, frame_index, n_depth_frames, seq_id; expected"):
         read_tracks(path)
+
+
+@pytest.mark.parametrize(("part", "rest"), [("is_train", "not is_train"), ("fold == 0", "fold != 0")])
+def test_the_rest_of_a_part_is_what_it_leaves(tmp_path, part, rest) -> None:
+    arrays = {"joints": np.zeros((3, 17, 2)), "offsets": np.arange(4), "joint_names": np.array(UNIK17.joints)}
+    np.savez(tmp_path / "set.npz", is_train=np.array([True, False, True]), fold=np.array([0, 1, 2]), **arrays)
+    found = read_packed(tmp_path / "set.npz")
+    assert (rest_of(part), rest_of(rest)) == (rest, part)
+    assert (found.part(part) ^ found.part(rest)).all()

@@ -222,9 +222,10 @@ def evaluate(
     for path in outcomes:
         check_new_file(path, makes_folder=True)
     check_distinct(outcomes)
+    known = (*MODES, "detect", "retrieve")
     for name in mode:
-        if name not in (*MODES, "detect", "retrieve"):
-            raise TmorError(f"mode is '{name}'; expected one of {', '.join((*MODES, 'detect', 'retrieve'))}")
+        if name not in known:
+            raise TmorError(f"mode is '{name}'; expected one of {', '.join(known)}")
     for option, given, needed in (
         ("--segments", segments, ("detect",)),
         ("--submission", submission, ("detect",)),
@@ -255,7 +256,7 @@ def evaluate(
     to_draw: list[tuple[LabelledSet, Evaluation]] = []
     for path in data:
         with progress_bar(path.stem) as progress:
-            modes = [m for m in mode if m not in ("detect", "retrieve")]
+            modes = [m for m in mode if m in MODES]
             if "retrieve" in mode:
                 results.append(_retrieval(loaded, path, captions, part))
             if "detect" in mode:
@@ -314,6 +315,7 @@ def _retrieval(model: Model, path: Path, captions: Path | None, part: str | None
     from tmor.downstream.benchmarks import benchmark_of, packed_file
     from tmor.downstream.retrieve import first_of_each, retrieve
     from tmor.posecap.triplets import read_triplets
+    from tmor.skeleton.formats.packed import rest_of
 
     file = packed_file(path)
     beside = file.with_name("captions.json")
@@ -321,19 +323,11 @@ def _retrieval(model: Model, path: Path, captions: Path | None, part: str | None
         raise TmorError(f"mode retrieve needs captions: there is no {beside}; name a file with --captions")
     benchmark = benchmark_of(file)
     if benchmark is None or benchmark.task != "retrieve":
-        rest = None if part is None else _rest(part)
+        rest = None if part is None else rest_of(part)
         return retrieve(model, read_triplets(file, captions=captions or beside, part=rest), name=file.stem, part=rest)
-    rest = "is_test" if part is None else _rest(part)
+    rest = "is_test" if part is None else rest_of(part)
     triplets = first_of_each(read_triplets(file, captions=captions or beside, part=rest))
     return retrieve(model, triplets, name=file.stem, part=rest, published=benchmark.protocols[0].published)
-
-
-def _rest(part: str) -> str:
-    """The part of a set that is not the training part."""
-    if part.startswith("not "):
-        return part.removeprefix("not ")
-    name, sign, number = part.partition(" != " if " != " in part else " == ")
-    return f"{name}{' == ' if sign == ' != ' else ' != '}{number}" if sign else f"not {part}"
 
 
 @app.command(rich_help_panel="Learn")

@@ -325,7 +325,8 @@ def _objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _json(path: Path, text: str, *, first_line: int = 1) -> Any:
     try:
         value = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode()
+        if "\\u" in text:  # nothing but an escape makes half a character
+            json.dumps(value, ensure_ascii=False).encode()
         return value
     except UnicodeEncodeError as error:
         around = error.object[max(0, error.start - 20) : error.start]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 from tmor.errors import TmorError
 from tmor.model.answers import Labels, check_labels, described_labels
 from tmor.serve.examples import joined_labels, read_examples
+from tmor.skeleton.formats.files import unpacked_bytes
 from tmor.skeleton.tracks import Track
 
 if TYPE_CHECKING:
@@ -152,10 +151,8 @@ def check_pose_file(path: Path, limits: Limits) -> None:
     """
     if (size := path.stat().st_size) > limits.pose_bytes:
         raise TooLargeError(f"{path}: a file of poses of {size} bytes; expected at most {limits.pose_bytes}")
-    # Other damage is for the reader to name.
-    with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError), zipfile.ZipFile(path) as archive:
-        if (size := sum(member.file_size for member in archive.infolist())) > limits.memory_bytes:
-            raise TooLargeError(f"{path}: unpacks to {size} bytes; expected at most {limits.memory_bytes}")
+    if (size := unpacked_bytes(path)) > limits.memory_bytes:
+        raise TooLargeError(f"{path}: unpacks to {size} bytes; expected at most {limits.memory_bytes}")
 
 
 def shown_name(name: str) -> str:

@@ -127,7 +127,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     name = None
     try:
         with np.load(path, allow_pickle=False) as archive:
-            unpacked = sum(member.file_size for member in archive.zip.infolist())
+            unpacked = _unpacked(archive.zip)
             if unpacked > max(_MOST_UNPACKED, _MOST_TIMES * path.stat().st_size):
                 raise FormatError(
                     f"{path}: unpacks to {unpacked:,} bytes, {unpacked / path.stat().st_size:.0f} times its size; "
@@ -139,8 +139,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                     raise FormatError(f"{path}: member '{name}' is not an array")
                 _check_text(path, name, array)
                 arrays[name] = array
-    except FormatError:
-        raise
     except _DAMAGED as error:
         where = "" if name is None else f"array '{name}' "
         raise FormatError(f"{path}: {where}can't be read: {error}") from error
@@ -154,6 +152,19 @@ def _check_text(path: Path, name: str, array: np.ndarray) -> None:
         bad = codes[(codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))]
         if len(bad):
             raise FormatError(f"{path}: array '{name}' holds U+{bad[0]:04X}, which is no character; expected text")
+
+
+def unpacked_bytes(path: Path) -> int:
+    """What the members of an .npz unpack to, as it says itself; 0 where it is no .npz."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _unpacked(archive)
+    except _DAMAGED:
+        return 0
+
+
+def _unpacked(archive: zipfile.ZipFile) -> int:
+    return sum(member.file_size for member in archive.infolist())
 
 
 def array_names(path: Path) -> list[str]:

@@ -45,7 +45,7 @@ from numpy.typing import ArrayLike
 
 from tmor.errors import FormatError, LayoutError, TmorError
 from tmor.skeleton.formats.files import frame_rate, read_arrays, readable, warn_of_zeros, write_arrays
-from tmor.skeleton.formats.persons import MAX_FRAMES, person_id
+from tmor.skeleton.formats.persons import MAX_FRAMES, person_id, person_names
 from tmor.skeleton.layouts import Layout, layout_of
 from tmor.skeleton.tracks import Track
 
@@ -166,6 +166,14 @@ class PackedSet:
             elif array.dtype.kind in "iu" and array.ndim == 1:
                 parts.append(f"{key} == {array[0]}")
         raise TmorError(f"set '{self.name}' has no part '{name}'; its parts are {', '.join(parts) or 'none'}")
+
+
+def rest_of(part: str) -> str:
+    """The part of a set that a part leaves, both as :meth:`PackedSet.part` names them."""
+    if part.startswith("not "):
+        return part.removeprefix("not ")
+    name, sign, number = part.partition(" != " if " != " in part else " == ")
+    return f"{name}{' == ' if sign == ' != ' else ' != '}{number}" if sign else f"not {part}"
 
 
 def is_packed(arrays: Collection[str]) -> bool:
@@ -302,7 +310,7 @@ def write_packed(
         "edges": layout.bone_indices,
         "layout": np.array(layout.name),
         "fps": np.array(first.fps or 0.0),
-        "seq_id": np.array([str(i) if track.id is None else track.id for i, track in enumerate(tracks)]),
+        "seq_id": np.array(person_names(tracks)),
     }
     if labels is not None:
         if len(labels) != len(tracks):
