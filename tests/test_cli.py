@@ -507,7 +507,7 @@ EVALUATE = ("evaluate", "mine.npz", "--part", "is_train")
             (*EVALUATE, "--mode", "few-shot", "--shots", "3"),
             "class 'clap' has 2 training samples; expected at least 3 for 3-shot",
         ),
-        ((*EVALUATE, "--streams", "joint,bones"), "stream is 'bones'; expected one of joint, bone"),
+        ((*EVALUATE, "--streams", "joint,bones"), "stream is 'bones'; expected one of joint, bone, joint-3d, bone-3d"),
         ((*EVALUATE, "--mode", "finetune", "--share", "0"), "share is 0.0; expected a number above 0, at most 1"),
         (
             (*EVALUATE, "--mode", "detect", "--join", "--heads", "lstm"),

@@ -205,21 +205,22 @@ def recordings(count: int = 2, seconds: float = 10.0) -> list[Recording]:
     [
         TINY,
         replace(TINY, stream="bone"),
+        replace(TINY, stream="bone-3d", channels=6),
         replace(TINY, shape=UnikShape((8, 8), (2, 2), persons=2), width=0),
     ],
-    ids=["joint", "bone", "person slots"],
+    ids=["joint", "bone", "3D", "person slots"],
 )
 def test_an_encoder_and_a_head_train_together_and_leave_their_start_alone(spec, monkeypatch):
-    bones = Counter()
-    original = detect.to_bones
-    monkeypatch.setattr(detect, "to_bones", lambda x: (bones.update(["seen"]), original(x))[1])
+    streams = set()
+    original = detect.shown
+    monkeypatch.setattr(detect, "shown", lambda x, stream: (streams.add(stream), original(x, stream))[1])
     model = Model(spec)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     tuned, head = train_encoder(model, recordings(), 1, epochs=1)
     assert (tuned.training, head.training) == (False, False)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert any(not torch.equal(before[name], tensor) for name, tensor in tuned.state_dict().items())
-    assert bool(bones) == (spec.stream == "bone")
+    assert streams == {spec.stream}
     with torch.inference_mode():
         features, times = tuned.frame_features(recordings()[0].track)
         assert head(torch.from_numpy(features)[None]).shape == (1, len(times), 1)

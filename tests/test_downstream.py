@@ -38,7 +38,9 @@ from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
 from tmor.posecap.triplets import Triplet
 from tmor.skeleton.formats import write_packed
+from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.sample import sample_track
+from tmor.skeleton.tracks import Track
 
 TINY = ModelSpec("tiny", UnikShape((8, 8), (2, 2)), clip_frames=8, width=4, teacher="", views_deg=(0.0,))
 NAMES = ("clap", "kick", "squat")
@@ -340,6 +342,55 @@ def test_fine_tuning_goes_on_from_a_model_with_other_classes(data):
     assert (tuned.spec.classes, tuned.class_head.out_features) == (("arms", "legs"), 2)
 
 
+def test_3d_is_learnt_from_2d_weights_but_for_what_multiplies_coordinates(data):
+    def parameters(model):
+        return dict(model.encoder.named_parameters())
+
+    start = Model(TINY)
+    tuned = fine_tune(start, data, data.folds[0], stream="joint-3d", epochs=1, learning_rate=0)
+    assert (tuned.spec.stream, tuned.spec.channels, start.spec.channels) == ("joint-3d", 6, 2)
+    before, after = parameters(start), parameters(tuned)
+    anew = {name for name in before if before[name].shape != after[name].shape}
+    spatial = {f"blocks.0.spatial.{name}.weight" for name in ("attend", "mix", "down.conv")}
+    assert anew == spatial | {"data_bn.weight", "data_bn.bias"}
+    assert all(torch.equal(before[name], after[name]) for name in before.keys() - anew)
+    again = parameters(fine_tune(tuned, data, data.folds[0], stream="joint-3d", epochs=1, learning_rate=0))
+    assert all(torch.equal(x, after[name]) for name, x in again.items())
+    back = fine_tune(tuned, data, data.folds[0], epochs=1)
+    assert (back.spec.stream, back.spec.channels) == ("joint", 2)
+
+
+def test_depth_tells_apart_what_looks_alike_from_the_front(data):
+    """Hands go towards the camera or away from it."""
+    rng, samples = np.random.default_rng(0), []
+    still = np.repeat(sample_track("walk").to(UNIK17).keypoints[:1], 16, axis=0)
+    at = UNIK17.joints.index
+    across = still[0, at("left_shoulder")] - still[0, at("right_shoulder")]
+    forward, hands = np.cross(across, [0, 1, 0]), [at("left_wrist"), at("right_wrist")]
+    for i in range(18):
+        x = still + 0.01 * rng.normal(size=still.shape)
+        x[:, hands] += (1 - 2 * (i % 2)) * np.linspace(0, 1, 16)[:, None, None] * forward
+        samples.append((Track(x, UNIK17, 30.0),))
+    deep = replace(data, samples=tuple(samples), labels=np.arange(18) % 2, class_names=("push", "pull"))
+    fold = Fold("halves", np.arange(18) < 10, np.arange(18) >= 10)
+    for stream, right in (("joint", 0.5), ("joint-3d", 1), ("bone-3d", 1)):
+        torch.manual_seed(0)
+        start = Model(TINY)
+        options = {"stream": stream, "epochs": 30, "batch": 5, "clip_frames": 8, "learning_rate": 0.02, "probe": False}
+        found = class_probabilities(fine_tune(start, deep, fold, **options), deep, np.arange(10, 18)).argmax(axis=1)
+        assert accuracy(deep.labels[10:], found) == right, stream
+
+
+def test_a_stream_in_3d_needs_3d(data):
+    flat = [(Track(np.array(t.keypoints)[..., :2], t.layout, t.fps),) for (t,) in data.samples[:2]]
+    mixed = replace(data, samples=(*flat, *data.samples[2:]))
+    message = rf"^stream bone-3d needs 3D; of {data.name}, 2 of 18 samples are in 2D$"
+    with pytest.raises(TmorError, match=message):
+        fine_tune(Model(TINY), mixed, mixed.folds[0], stream="bone-3d")
+    with pytest.raises(TmorError, match=message):
+        evaluate(Model(TINY), mixed, modes=("raw", "scratch"), recipe=Recipe(streams=("joint", "bone-3d")))
+
+
 def test_a_head_starts_as_the_logistic_regression_of_whitened_features():
     """Classes 0 and 2 of three were seen."""
     rng = np.random.default_rng(0)
@@ -559,7 +610,7 @@ def test_modes_and_streams_that_are_none(data):
         TmorError, match=r"^mode is 'guess'; expected one of zero-shot, few-shot, linear, adapted, finetune, "
     ):
         evaluate(Model(TINY), data, modes=("guess",))  # pyright: ignore
-    with pytest.raises(TmorError, match=r"^stream is 'bones'; expected one of joint, bone$"):
+    with pytest.raises(TmorError, match=r"^stream is 'bones'; expected one of joint, bone, joint-3d, bone-3d$"):
         Recipe(streams=("joint", "bones"))  # pyright: ignore
 
 

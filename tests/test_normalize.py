@@ -12,8 +12,9 @@ from torch import Tensor
 from tmor.config import Augmentation
 from tmor.errors import LayoutError, TmorError
 from tmor.skeleton.augment import augment, crop_positions, stretch_limbs
+from tmor.skeleton.canonical import STREAMS
 from tmor.skeleton.layouts import LAYOUTS, UNIK17, Layout, convert
-from tmor.skeleton.normalize import facing, prepare, stretch, to_body, view, views_of
+from tmor.skeleton.normalize import facing, prepare, shown, stretch, to_body, to_bones, turn, view, views_of
 from tmor.skeleton.sample import sample_track
 from tmor.skeleton.tracks import Track
 
@@ -386,6 +387,44 @@ def test_gradients_are_finite(unseen: list[str]) -> None:
     assert x.grad[1].ne(0).any()
 
 
+# --- what an encoder is shown ----------------------------------------------------------------------------------------
+
+
+def test_a_turned_body_keeps_its_lengths_and_is_what_a_far_camera_sees() -> None:
+    x = person()
+    x[:, 2, AT["left_wrist"]] = torch.nan
+    yaw, pitch = torch.tensor([0.7]), torch.tensor([-0.3])
+    found = turn(x, yaw=yaw, pitch=pitch)
+    centre = x[:, :, AT["mid_hip"]].mean(dim=1)[:, None, None]
+    torch.testing.assert_close(found.norm(dim=-1), (x - centre).norm(dim=-1), equal_nan=True)
+    far = seen(x, yaw=0.7, pitch=-0.3, distance=1e7)
+    torch.testing.assert_close(found[..., :2], far, atol=1e-5, rtol=1e-4, equal_nan=True)
+    nearer = seen(x, yaw=0.7, pitch=-0.3, distance=3.0)
+    torch.testing.assert_close(found[..., :2] * (3 / (3 - found[..., 2:])), nearer, equal_nan=True)
+
+
+def test_views_with_depth_are_turned_by_their_yaws() -> None:
+    x = torch.cat([person(), 2 * person()])
+    found = views_of(x, [-40.0, 40.0], depth=True)
+    assert found.shape == (2, *x.shape)
+    for view_of, degrees in zip(found, (-40.0, 40.0), strict=True):
+        full = torch.ones(2)
+        torch.testing.assert_close(view_of, turn(x, yaw=math.radians(degrees) * full, pitch=0.1 * full))
+
+
+def test_streams_by_hand() -> None:
+    body = to_body(person(12))
+    assert shown(body[..., :2], "joint").equal(body[..., :2])
+    assert shown(body[..., :2], "bone").equal(to_bones(body[..., :2]))
+    for stream, expected in (("joint-3d", body), ("bone-3d", to_bones(body))):
+        found = shown(body, stream)
+        assert found.shape == (1, 12, 17, 6)
+        assert found[..., :3].equal(expected)
+        torch.testing.assert_close(found[:, :-1, :, 3:], 3 * body.diff(dim=1))
+        assert found[:, -1, :, 3:].equal(found[:, -2, :, 3:])
+    assert set(STREAMS) == {"joint", "bone", "joint-3d", "bone-3d"}
+
+
 # --- augmentation ----------------------------------------------------------------------------------------------------
 
 
@@ -435,6 +474,18 @@ def test_without_variation_a_2d_clip_stays_as_it_is() -> None:
 def test_without_variation_a_3d_clip_is_seen_from_its_front() -> None:
     x = turned(person(), -float(facing(person()))) * torch.tensor([1.0, 1.0, 0.0])  # flat: any distance shows the same
     torch.testing.assert_close(varied(turned(x, 1.0), PLAIN), to_body(x[..., :2]), atol=1e-4, rtol=1e-4)
+
+
+def test_without_variation_depth_is_kept_and_with_it_noise_and_gaps_reach_it() -> None:
+    x = turned(person(), -float(facing(person())))
+    options = {"is_3d": torch.tensor([True]), "mirrored": torch.tensor([False]), "depth": True}
+    found = augment(turned(x, 1.0), settings=PLAIN, generator=torch.Generator().manual_seed(0), **options)
+    torch.testing.assert_close(found, to_body(x), atol=1e-4, rtol=1e-4)
+    settings = replace(Augmentation(), hidden=1.0, lost_joints=1.0)
+    strong = augment(x, settings=settings, generator=torch.Generator().manual_seed(0), **options)
+    assert strong.shape == x.shape
+    assert strong.isfinite().all()
+    assert (strong - to_body(x))[..., 2].abs().max() > 0.1
 
 
 @pytest.mark.parametrize("is_3d", [True, False])

@@ -161,6 +161,21 @@ def test_classify_and_detect_agree_with_torch(model, exported, labels, none):
             assert (a.start_s, a.end_s, a.score) == pytest.approx((b.start_s, b.end_s, b.score), abs=1e-4)
 
 
+def test_a_model_that_sees_3d_agrees_and_takes_nothing_else(tmp_path):
+    spec = replace(TINY, stream="joint-3d", channels=6, width=0, classes=("a", "b"))
+    model = stirred(spec)
+    export.export_onnx(model, tmp_path / "deep.onnx")
+    exported = subject.load_onnx(tmp_path / "deep.onnx")
+    deep = [track for track in TRACKS if track.dims == 3]
+    assert deep and len(deep) < len(TRACKS)
+    found = exported.features(deep)
+    np.testing.assert_allclose(found, model.features(deep), atol=1e-4)
+    assert found.std(axis=0).max() > 0.01, "or agreement would be cheap"
+    for flat in (model, exported):
+        with pytest.raises(TmorError, match=r"^model 'tiny' sees movements in 3D; this one is in 2D$"):
+            flat.features([track for track in TRACKS if track.dims == 2])
+
+
 @pytest.mark.slow
 def test_other_models_agree_too(tmp_path):
     # 3D bones, several person slots, no heads.

@@ -51,6 +51,15 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Stream(StrEnum):
+    """What an encoder is shown."""
+
+    joint = "joint"
+    bone = "bone"
+    joint_3d = "joint-3d"
+    bone_3d = "bone-3d"
+
+
 DeviceOption = Annotated[Device, typer.Option(help="Where an encoder is fine-tuned.")]
 PrecisionOption = Annotated[
     Precision, typer.Option(help="Of fine-tuning: bf16 takes half the time on processors and cards that have it.")
@@ -118,6 +127,9 @@ def finetune(
     model: ModelOption = DEFAULT_MODEL,
     protocol: ProtocolOption = None,
     part: PartOption = None,
+    stream: Annotated[
+        Stream, typer.Option(help="What the encoder is shown; of 3D data the streams in 3D tell more.")
+    ] = Stream.joint,
     epochs: Annotated[int, typer.Option(min=1)] = 30,
     share: Annotated[float, typer.Option(help="Share of the training labels that is used.")] = 1.0,
     balanced: Annotated[bool, typer.Option("--balanced", help="Show every class equally often.")] = False,
@@ -145,6 +157,7 @@ def finetune(
             load_model(model),
             labelled,
             fold,
+            stream=stream.value,
             epochs=epochs,
             share=share,
             balanced=balanced,
@@ -194,7 +207,9 @@ def evaluate(
         float, typer.Option(help="Share of the labels that linear, finetune, scratch and detect use.")
     ] = 1.0,
     balanced: Annotated[bool, typer.Option("--balanced", help="Show every class equally often.")] = False,
-    streams: Annotated[str, typer.Option(help="Of finetune and scratch: joint, bone, or both for fusion.")] = "joint",
+    streams: Annotated[
+        str, typer.Option(help="Of finetune and scratch: joint, bone, joint-3d, bone-3d; fused.")
+    ] = "joint",
     device: DeviceOption = Device.cpu,
     precision: PrecisionOption = Precision.fp32,
     seeds: Annotated[int, typer.Option(help="Repeat with seeds 0, 1, ...: mean and spread.", min=1)] = 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from tmor.model.model import Model
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import epoch_order, step_generator
-from tmor.skeleton.normalize import to_bones
+from tmor.skeleton.canonical import Stream, sees_depth
+from tmor.skeleton.normalize import shown
 
 _STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
 _RAW_FRAMES = 20
@@ -80,7 +81,7 @@ def fine_tune(
     data: LabelledSet,
     fold: Fold,
     *,
-    stream: Literal["joint", "bone"] = "joint",
+    stream: Stream = "joint",
     epochs: int = 30,
     batch: int = 32,
     learning_rate: float = 4e-3,
@@ -97,7 +98,9 @@ def fine_tune(
 
     Args:
         model: where to start from; it is left as it is.
-        stream: what the encoder sees; two streams are fused late, by the mean of their probabilities.
+        stream: what the encoder is shown; several are fused late, by the mean of their probabilities. Where it is not
+            what ``model`` is shown, all that multiplies coordinates starts anew, and nothing is probed or learns more
+            slowly than the rest.
         learning_rate: of the head, falling as a cosine; each block of the encoder, going down, learns at
             ``layer_decay`` times the rate of the one above it.
         probe: the head starts as a linear probe of the encoder as it is, so that the encoder need not follow a head
@@ -109,7 +112,12 @@ def fine_tune(
 
     Returns:
         The fine-tuned model, on the processor; its ``spec.classes`` are the set's. It names nothing by text.
+
+    Raises:
+        TmorError: the stream is in 3D, and a sample is not.
     """
+    check_stream(data, stream)
+    depth = sees_depth(stream)
     chosen = share_of(data.labels, fold.train, share, seed)
     clips = Clips.from_triplets(
         [Triplet("", "", track) for i in chosen for track in data.samples[i]], fps=model.spec.fps
@@ -119,11 +127,16 @@ def fine_tune(
     # Neither the projection heads hold for the features to come, nor whitening, nor what the model knows of its
     # training's movements or of the place of use, nor the classes of an earlier fine-tuning.
     kept = replace(model.spec, width=0, teacher="", teacher_hash="", video_width=0, known=0, adapted=0)
-    tuned = Model(replace(kept, classes=data.class_names, stream=stream, clip_frames=clip_frames))
-    tuned.encoder.load_state_dict(model.encoder.state_dict())
+    channels = 6 if depth else 2
+    tuned = Model(replace(kept, classes=data.class_names, stream=stream, channels=channels, clip_frames=clip_frames))
+    own = tuned.encoder.state_dict()
+    start = {name: x for name, x in model.encoder.state_dict().items() if x.shape == own[name].shape}
+    tuned.encoder.load_state_dict(own | start)
     head = tuned.class_head
     assert head is not None
-    if probe:
+    if len(start) < len(own):
+        layer_decay = 1.0
+    elif probe:
         _start_as_probe(head, model, tuned.features([track for i in chosen for track in data.samples[i]]), labels)
     tuned.to(compute.device)
     optimizer = torch.optim.AdamW(_rates(tuned, learning_rate, layer_decay), weight_decay=0.05)
@@ -141,10 +154,9 @@ def fine_tune(
             progress("fine-tuning", epoch * batches + done, epochs * batches)
             if len(ids) > 1:
                 never = torch.zeros(len(ids), dtype=torch.bool)
-                x = clips.augmented(ids, never, frames=clip_frames, settings=VARIED, generator=generator)
-                x = to_bones(x) if stream == "bone" else x
+                x = clips.augmented(ids, never, frames=clip_frames, settings=VARIED, generator=generator, depth=depth)
                 with compute.autocast():
-                    features = tuned.encoder(tuned.alone(x).to(compute.device))
+                    features = tuned.encoder(tuned.alone(shown(x, stream)).to(compute.device))
                 answers = head(features.float())
                 loss = F.cross_entropy(answers, labels[ids].to(compute.device), label_smoothing=0.1)
                 optimizer.zero_grad(set_to_none=True)
@@ -152,6 +164,19 @@ def fine_tune(
                 optimizer.step()
             schedule.step()
     return tuned.cpu().eval()
+
+
+def check_stream(data: LabelledSet, stream: Stream) -> None:
+    """
+    Raises:
+        TmorError: the stream is in 3D, and a sample is not.
+    """
+    if sees_depth(stream):
+        flat = sum(any(track.dims == 2 for track in tracks) for tracks in data.samples)
+        if flat:
+            raise TmorError(
+                f"stream {stream} needs 3D; of {data.name}, {flat} of {len(data.samples)} samples are in 2D"
+            )
 
 
 def _start_as_probe(head: torch.nn.Linear, model: Model, features: np.ndarray, labels: torch.Tensor) -> None:

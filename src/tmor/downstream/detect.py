@@ -39,8 +39,8 @@ from tmor.model.segments import Segment, rate_of
 from tmor.posecap.triplets import Triplet
 from tmor.pretrain.clips import Clips
 from tmor.pretrain.sampling import step_generator
-from tmor.skeleton.canonical import is_seen
-from tmor.skeleton.normalize import prepare, to_body, to_bones, views_of
+from tmor.skeleton.canonical import is_seen, sees_depth
+from tmor.skeleton.normalize import prepare, shown, to_body, views_of
 
 Head = Literal["text", "raw", "linear", "tcn", "causal", "finetune", "scratch"]
 HEADS: tuple[Head, ...] = get_args(Head)
@@ -329,7 +329,7 @@ def train_encoder(
     total = epochs * -(-len(clips) // batch)
     # A tenth and a little: where its rise is exactly one step, OneCycleLR divides by zero.
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _ENCODER_RATE, total_steps=total, pct_start=0.1 + 1e-9)
-    step = 0
+    step, depth = 0, sees_depth(model.spec.stream)
     for epoch in range(epochs):
         generator = step_generator(seed, 5, epoch)
         tuned.train()
@@ -338,8 +338,8 @@ def train_encoder(
             progress("training the encoder", step, total)
             step += 1
             never = torch.zeros(len(ids), dtype=torch.bool)
-            x = clips.held(ids, never, frames=FRAME_WINDOW, settings=_UNCUT, generator=generator)
-            x = to_bones(x) if model.spec.stream == "bone" else x
+            x = clips.held(ids, never, frames=FRAME_WINDOW, settings=_UNCUT, generator=generator, depth=depth)
+            x = shown(x, model.spec.stream)
             truth, seen = y[ids].to(compute.device), known[ids].to(compute.device)
             with compute.autocast():
                 features = tuned.encoder.frames(tuned.alone(x).to(compute.device))

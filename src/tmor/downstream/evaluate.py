@@ -14,6 +14,7 @@ from tmor.downstream.benchmarks.labelled import LabelledSet
 from tmor.downstream.benchmarks.protocol import Fold
 from tmor.downstream.classify import (
     check_share,
+    check_stream,
     class_probabilities,
     fine_tune,
     from_scratch,
@@ -29,12 +30,11 @@ from tmor.downstream.zeroshot import zero_shot
 from tmor.errors import TmorError
 from tmor.model.compute import PROCESSOR, Compute
 from tmor.model.model import Model
+from tmor.skeleton.canonical import STREAMS, Stream
 
 Mode = Literal["zero-shot", "few-shot", "linear", "adapted", "finetune", "scratch", "raw"]
 FROZEN: tuple[Mode, ...] = ("zero-shot", "few-shot", "linear")
 MODES: tuple[Mode, ...] = get_args(Mode)
-Stream = Literal["joint", "bone"]
-STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def evaluate(
         of the seeds' means (None for one seed).
 
     Raises:
-        TmorError: a mode is unknown, or a class has too few training samples for the shots; before any work is done.
+        TmorError: a mode is unknown, a class has too few training samples for the shots, or a stream is in 3D and the
+            set is not; before any work is done.
     """
     for mode in modes:
         if mode not in MODES:
@@ -117,6 +118,9 @@ def evaluate(
     if "few-shot" in modes:
         for fold in data.folds:
             check_shots(data.labels, fold, recipe.shots, data.class_names)
+    if {"finetune", "scratch"} & set(modes):
+        for stream in recipe.streams:
+            check_stream(data, stream)
     result: dict[str, Any] = {
         "model": model.spec.name,
         "trained": {k: model.spec.training.get(k) for k in ("date", "clips", "sources")},

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from tmor.model.projection import ProjectionHead
 from tmor.model.segments import Segment, find_segments, rate_of, windows_of
 from tmor.model.unik import UNIK, UnikShape
 from tmor.posecap.captions import by_plain_label, describe
+from tmor.skeleton.canonical import STREAMS, Stream, check_depth, sees_depth
 from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.normalize import prepare, stretch, to_body, to_bones, views_of
+from tmor.skeleton.normalize import prepare, shown, stretch, to_body, views_of
 from tmor.skeleton.tracks import UNKNOWN_FPS, Track, check_tracks
 from tmor.teachers.cache import embed_texts
 from tmor.teachers.huggingface import TextTeacher, load_text_teacher
@@ -43,7 +44,7 @@ class ModelSpec:
         name: for people.
         shape: sizes of the encoder.
         channels, joints: of its input; the layout is unik17 where there are 17 joints.
-        stream: the encoder sees joints, or bones (each joint relative to the one that carries it).
+        stream: what the encoder is shown (:data:`tmor.skeleton.canonical.Stream`); in 3D, ``channels`` is 6.
         fps: the rate that tracks are brought to.
         clip_frames: frames of a clip as the encoder was trained on.
         longest_s: a track up to this long is one clip; a longer one is cut into windows of 0.6 of it.
@@ -62,7 +63,7 @@ class ModelSpec:
     shape: UnikShape
     channels: int = 2
     joints: int = 17
-    stream: Literal["joint", "bone"] = "joint"
+    stream: Stream = "joint"
     fps: float = 15.0
     clip_frames: int = 32
     longest_s: float = 5.0
@@ -77,6 +78,10 @@ class ModelSpec:
     classes: tuple[str, ...] = ()
     matching: Matching = field(default_factory=Matching)
     training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.stream not in STREAMS:
+            raise ValueError(f"stream is {self.stream!r}; expected one of {', '.join(STREAMS)}")
 
     @property
     def longest_frames(self) -> int:
@@ -487,12 +492,14 @@ class Model(nn.Module):
     def _views(self, clips: Tensor, dims: int) -> Tensor:
         """(clips, frames, 17, dims) as prepared -> what the encoder sees: (clips, views, frames, 17, channels)."""
         spec = self.spec
-        if spec.channels == 2:
+        if sees_depth(spec.stream):
+            check_depth(dims, name=spec.name)
+            views = views_of(clips, spec.views_deg, depth=True).transpose(0, 1)
+        elif spec.channels == 2:
             views = views_of(clips, spec.views_deg).transpose(0, 1) if dims == 3 else clips[:, None]
         else:
             views = clips[:, None] if dims == 3 else F.pad(clips, (0, 1))[:, None]
-        body = to_body(views)
-        return to_bones(body) if spec.stream == "bone" else body
+        return shown(to_body(views), spec.stream)
 
     def _encode(self, clips: Sequence[Tensor]) -> Tensor:
         """Each (clips, views, frames, joints, channels) -> all of their clips one after the other, (clips,

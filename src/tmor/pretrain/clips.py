@@ -107,8 +107,10 @@ class Clips:
         generator: torch.Generator,
         turned: Tensor | None = None,
         share: slice = slice(None),
+        depth: bool = False,
     ) -> Tensor:
-        """A random view of each clip, of its mirror image where ``mirrored``: (b, frames, 17, 2) body-relative.
+        """A random view of each clip, of its mirror image where ``mirrored``: (b, frames, 17, 2) body-relative, or 3
+        channels with ``depth``.
 
         3D clips are seen from ``turned`` radians to the person's left (None: the front) and to either side of there.
         With ``share`` those of the batch's clips alone, the same as without, and the same numbers are drawn.
@@ -130,15 +132,23 @@ class Clips:
             settings=settings,
             generator=generator,
             share=share,
+            depth=depth,
         )
 
     def held(
-        self, ids: Tensor, mirrored: Tensor, *, frames: int, settings: Augmentation, generator: torch.Generator
+        self,
+        ids: Tensor,
+        mirrored: Tensor,
+        *,
+        frames: int,
+        settings: Augmentation,
+        generator: torch.Generator,
+        depth: bool = False,
     ) -> Tensor:
         """As :meth:`augmented`, but frame by frame from each clip's start; a short one's last frame is held."""
         positions = torch.minimum(torch.arange(frames, dtype=torch.float64), (self.lengths[ids] - 1)[:, None].double())
         x = self._gather(ids, positions)
-        return augment(x, is_3d=self.is_3d[ids], mirrored=mirrored, settings=settings, generator=generator)
+        return augment(x, is_3d=self.is_3d[ids], mirrored=mirrored, settings=settings, generator=generator, depth=depth)
 
     def plain(self, ids: Tensor, *, frames: int) -> Tensor:
         """The middle of each clip as it is, 3D from the front: (b, frames, 17, 2) body-relative."""

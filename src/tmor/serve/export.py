@@ -23,10 +23,10 @@ from tmor.model.answers import Labels, described_labels
 from tmor.model.model import Model, ModelSpec, meet
 from tmor.model.unik import UNIK
 from tmor.serve.onnx import FORMAT, JOINTS, KEY, pack_array
-from tmor.skeleton.canonical import prepare, stretch
+from tmor.skeleton.canonical import prepare, sees_depth, stretch
 from tmor.skeleton.formats.files import write_whole
 from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.normalize import to_body, to_bones, views_of
+from tmor.skeleton.normalize import shown, to_body, views_of
 from tmor.skeleton.sample import sample_set
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _described(model: Model, labels: Sequence[str], texts: np.ndarray, *, int8: 
         "format": FORMAT,
         **{key: facts.pop(key) for key in own},
         "longest_frames": spec.longest_frames,
+        "sees_depth": sees_depth(spec.stream),
         "features": features,
         "width": model.meeting_width,
         "labels": list(labels),
@@ -94,21 +95,22 @@ def _described(model: Model, labels: Sequence[str], texts: np.ndarray, *, int8: 
 
 
 def _views(spec: ModelSpec) -> ModelProto | None:
-    """``stretched`` (clips, frames, 17, 3) -> ``views`` (clips, views, frames, 17, 2); None where the encoder itself
-    takes 3D."""
+    """``stretched`` (clips, frames, 17, 3) -> ``views`` (clips, views, frames, 17, 2 | 3); None where the encoder takes
+    3D as it is."""
     if spec.channels == 3:
         return None
+    depth = sees_depth(spec.stream)
 
     class Views(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return views_of(x, spec.views_deg).transpose(0, 1)
+            return views_of(x, spec.views_deg, depth=depth).transpose(0, 1)
 
     example = torch.randn(3, spec.clip_frames, JOINTS, 3)
     return _converted(Views(), {"stretched": (example, ("clips",))}, ["views"])
 
 
 def _trunk(model: Model) -> ModelProto:
-    """``views`` (clips, views, frames, 17, channels) and ``known`` -> the outputs."""
+    """``views`` (clips, views, frames, 17, 2 | 3) and ``known`` -> the outputs."""
     encoder, empty = _person(model)
     spec = model.spec
     slots = spec.shape.persons or 1
@@ -127,9 +129,8 @@ def _trunk(model: Model) -> ModelProto:
             self.register_buffer("middle", model.middle)
 
         def forward(self, views: Tensor, known: Tensor) -> tuple[Tensor, ...]:
-            body = to_body(views)
-            body = to_bones(body) if spec.stream == "bone" else body
-            rows = self.encoder(body.flatten(0, 1)[:, None])
+            seen = shown(to_body(views), spec.stream)
+            rows = self.encoder(seen.flatten(0, 1)[:, None])
             if slots > 1:
                 rows = (rows + self.empty) / slots
             features = torch.cat([rows.unflatten(0, views.shape[:2]).mean(dim=1), known])
@@ -142,7 +143,7 @@ def _trunk(model: Model) -> ModelProto:
             return tuple(found)
 
     outputs = ["features", "units", *["embeddings"] * bool(spec.width), *["logits"] * bool(spec.classes)]
-    views = torch.randn(5, 3, spec.clip_frames, JOINTS, spec.channels)
+    views = torch.randn(5, 3, spec.clip_frames, JOINTS, 2 if spec.channels == 2 else 3)
     known = torch.randn(2, model.encoder.features)
     inputs = {"views": (views, ("clips", "views")), "known": (known, ("known",))}
     return _converted(Trunk().cpu().eval(), inputs, outputs)
@@ -279,6 +280,10 @@ def _composed(spec: ModelSpec, trunk: ModelProto, views: ModelProto | None) -> M
     start = [numpy_helper.from_array(value, f"stretch/{name}") for name, value in constants.items()]
     if views is None:
         nodes = [*front.node, *_parsed(_DEPTH, "depth/", {"stretched", "views"}).node]
+    elif sees_depth(spec.stream):
+        seen = onnx.compose.add_prefix(views, "view/", rename_inputs=False, rename_outputs=False).graph
+        start += seen.initializer
+        nodes = [*front.node, *seen.node]
     else:
         seen = onnx.compose.add_prefix(views, "view/", rename_inputs=False).graph
         del seen.input[:]
@@ -288,8 +293,9 @@ def _composed(spec: ModelSpec, trunk: ModelProto, views: ModelProto | None) -> M
         )
         nodes = [*front.node, *_parsed(_IS_3D, "is_3d/", {"stretched", "is_3d"}).node, choice]
     graph = onnx.compose.add_prefix(trunk, "net/", rename_inputs=False, rename_outputs=False).graph
+    coordinates = 3 if sees_depth(spec.stream) else "coordinates"
     inputs = [
-        helper.make_tensor_value_info("clips", TensorProto.FLOAT, ["clips", "frames", JOINTS, "coordinates"]),
+        helper.make_tensor_value_info("clips", TensorProto.FLOAT, ["clips", "frames", JOINTS, coordinates]),
         *(info for info in graph.input if info.name == "known"),
     ]
     # An input with a value of its own is optional.
@@ -352,4 +358,6 @@ def _sample_views(spec: ModelSpec) -> Iterator[np.ndarray]:
     """The embedded sample motions, one after the other, as the trunk takes them."""
     for _, track in sample_set():
         clip = torch.from_numpy(stretch(prepare(track, fps=spec.fps), spec.clip_frames))[None]
-        yield (clip[None] if spec.channels == 3 else views_of(clip, spec.views_deg).transpose(0, 1)).numpy()
+        depth = sees_depth(spec.stream)
+        views = clip[None] if spec.channels == 3 else views_of(clip, spec.views_deg, depth=depth).transpose(0, 1)
+        yield views.numpy()

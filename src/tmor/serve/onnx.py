@@ -22,7 +22,7 @@ from tmor.errors import FormatError, TmorError
 from tmor.model.answers import Labels, Matching, Prediction, check_labels, judge_by_similarity, softmax
 from tmor.model.segments import Segment, find_segments, windows_of
 from tmor.posecap.captions import plain_label
-from tmor.skeleton.canonical import prepare
+from tmor.skeleton.canonical import check_depth, prepare
 from tmor.skeleton.formats.files import read_bytes
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.tracks import Track, check_tracks
@@ -46,6 +46,7 @@ class OnnxSpec:
         name: of the model.
         fps, clip_frames, longest_s, longest_frames, classes, matching: as in
             :class:`tmor.model.model.ModelSpec`.
+        sees_depth: the graph takes 3D alone.
         features: width of the encoder's features.
         width: of the space where movements and labels meet; 0 = there is none.
         texts: (width,) of each exported label, its words as in :func:`tmor.posecap.captions.plain_label`.
@@ -61,6 +62,7 @@ class OnnxSpec:
     longest_frames: int
     matching: Matching
     classes: tuple[str, ...]
+    sees_depth: bool
     features: int
     width: int
     labels: tuple[str, ...]
@@ -112,6 +114,8 @@ class OnnxModel:
             (len(clips), features) float32.
         """
         x = np.stack(clips).astype(np.float32, copy=False)
+        if self.spec.sees_depth:
+            check_depth(x.shape[-1], name=self.spec.name)
         parts = [x[i : i + _BATCH] for i in range(0, len(x), _BATCH)]
         return np.concatenate([self._run("features", part, np.zeros((0, self.spec.features))) for part in parts])
 
@@ -198,7 +202,7 @@ class OnnxModel:
         )
 
     def _head(self, output: str, features: np.ndarray) -> np.ndarray:
-        return self._run(output, np.zeros((0, 1, JOINTS, 2)), features)
+        return self._run(output, np.zeros((0, 1, JOINTS, 3)), features)
 
     def _run(self, output: str, clips: np.ndarray, known: np.ndarray) -> np.ndarray:
         feeds = {"clips": clips.astype(np.float32, copy=False), "known": known.astype(np.float32, copy=False)}
@@ -297,6 +301,7 @@ def _read_spec(content: bytes, path: Path) -> OnnxSpec:
             longest_frames=_whole(values["longest_frames"], 1, 1 << 24),
             matching=_matching(values["matching"]),
             classes=tuple(str(label) for label in values["classes"]),
+            sees_depth=values.get("sees_depth") is True,  # files of older versions do not say
             features=features,
             width=width,
             labels=labels,

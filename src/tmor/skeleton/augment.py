@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tmor.config import Augmentation
 from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.normalize import PARENTS, to_body, view
+from tmor.skeleton.normalize import PARENTS, to_body, turn, view
 
 _MIRROR = list(UNIK17.mirror)
 # From the mid hip up and then outwards: every joint after the one that carries it.
@@ -68,8 +68,9 @@ def augment(
     settings: Augmentation,
     generator: torch.Generator,
     share: slice = slice(None),
+    depth: bool = False,
 ) -> Tensor:
-    """Vary clips and bring them to body-relative 2D.
+    """Vary clips and bring them to body-relative 2D, or 3D.
 
     Args:
         x: (rows, frames, 17, 3), y up, NaN = unseen; z is zero for 2D clips.
@@ -78,9 +79,10 @@ def augment(
         turned: (batch,) radians to the person's left from where 3D clips are seen; None = from the front.
         settings: its ``limbs`` is the spread of arms and legs; bones in the middle have sqrt(2) times that.
         share: which rows of the batch ``x`` holds; they become what they would be with all the others beside them.
+        depth: keep it; all clips must be 3D.
 
     Returns:
-        (rows, frames, 17, 2) as :func:`tmor.skeleton.normalize.to_body` gives.
+        (rows, frames, 17, 2), or 3 channels with depth, as :func:`tmor.skeleton.normalize.to_body` gives.
     """
     batch = len(is_3d)
     is_3d, mirrored = is_3d[share], mirrored[share]
@@ -94,24 +96,26 @@ def augment(
     x = torch.where(mirrored[:, None, None, None], x[:, :, _MIRROR] * x.new_tensor([-1.0, 1.0, 1.0]), x)
     draw = torch.randn(batch, x.shape[2], generator=generator)[share]
     x = stretch_limbs(x, (settings.limbs * (draw + draw[:, _MIRROR]) / 2**0.5).exp())
-    seen = view(
-        x,
-        yaw=uniform(math.radians(settings.camera_deg)) + (0 if turned is None else turned[share]),
-        pitch=uniform(math.radians(settings.pitch_deg)),
-        distance=2.5 + 6 * rand(),
-    )
+    yaw = uniform(math.radians(settings.camera_deg)) + (0 if turned is None else turned[share])
+    pitch = uniform(math.radians(settings.pitch_deg))
+    distance = 2.5 + 6 * rand()
     wide = (1 + uniform(settings.stretch))[:, None, None, None] * x.new_tensor([1.0, 0.0]) + x.new_tensor([0.0, 1.0])
-    flat = torch.where(is_3d[:, None, None, None], seen, x[..., :2] * wide)
+    if depth:
+        seen = turn(x, yaw=yaw, pitch=pitch)
+    else:
+        seen = view(x, yaw=yaw, pitch=pitch, distance=distance)
+        seen = torch.where(is_3d[:, None, None, None], seen, x[..., :2] * wide)
     roll = uniform(math.radians(settings.roll_deg))
     cos, sin = roll.cos()[:, None, None], roll.sin()[:, None, None]
-    flat = torch.stack((flat[..., 0] * cos - flat[..., 1] * sin, flat[..., 0] * sin + flat[..., 1] * cos), dim=-1)
+    right, up = seen[..., 0], seen[..., 1]
+    seen = torch.cat((torch.stack((right * cos - up * sin, right * sin + up * cos), dim=-1), seen[..., 2:]), dim=-1)
     clips = rand(1, 1, 1) < settings.lost_joints
     joints = rand(1, x.shape[2], 1) < 0.15
     joints[:, :, _MIDDLE] = False
-    flat = flat.masked_fill(clips & joints, torch.nan)
+    seen = seen.masked_fill(clips & joints, torch.nan)
     if settings.hidden:
-        flat = flat.masked_fill(_hidden(batch, x.shape[1], settings.hidden, generator)[share], torch.nan)
-    body = to_body(flat)
+        seen = seen.masked_fill(_hidden(batch, x.shape[1], settings.hidden, generator)[share], torch.nan)
+    body = to_body(seen)
     if settings.noise:
         strength = settings.noise * rand(1, 1, 1)
         error = torch.randn(batch, *body.shape[1:], generator=generator)[share]

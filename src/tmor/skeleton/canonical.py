@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -14,6 +15,11 @@ _AT = {joint: i for i, joint in enumerate(UNIK17.joints)}
 _HEAD, _NOSE, _NECK, _CHEST, _MID_HIP = (_AT[j] for j in ("head", "nose", "neck", "chest", "mid_hip"))
 _SHOULDERS = [_AT["left_shoulder"], _AT["right_shoulder"]]
 _HIPS = [_AT["left_hip"], _AT["right_hip"]]
+
+Stream = Literal["joint", "bone", "joint-3d", "bone-3d"]
+"""What an encoder is shown: joints, or bones (each joint relative to the one that carries it); in the camera's picture,
+or in 3D, where the velocities of the joints stand beside them."""
+STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 _LONGEST_GAP_S = 0.5
 _LONGEST_GAP_FRAMES = 8  # where the rate is unknown
@@ -27,6 +33,21 @@ def is_seen(track: Track) -> bool:
         LayoutError: the layout has no shoulders or hips.
     """
     return not np.isnan(convert(track.keypoints, track.layout, UNIK17)).all()
+
+
+def sees_depth(stream: Stream) -> bool:
+    """Whether an encoder is shown 3D."""
+    return stream.endswith("-3d")
+
+
+def check_depth(dims: int, *, name: str) -> None:
+    """What a model that sees 3D is shown, checked.
+
+    Raises:
+        TmorError: it is in 2D.
+    """
+    if dims != 3:
+        raise TmorError(f"model '{name}' sees movements in 3D; this one is in {dims}D")
 
 
 def prepare(track: Track, *, fps: float) -> np.ndarray:

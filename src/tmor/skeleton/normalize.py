@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tmor.skeleton.canonical import Stream, sees_depth
 from tmor.skeleton.canonical import prepare as prepare
 from tmor.skeleton.canonical import stretch as stretch
 from tmor.skeleton.layouts import UNIK17
@@ -61,19 +62,35 @@ def view(x: Tensor, *, yaw: Tensor, pitch: Tensor, distance: Tensor) -> Tensor:
     Returns:
         (batch, frames, 17, 2): x right and y up as the camera sees it, in metres at the body's depth.
     """
-    # A clip whose hips are never seen keeps its own origin.
-    centre = x[:, :, _MID_HIP].nanmean(dim=1).nan_to_num()[:, None, None]
-    turn = facing(x) + yaw
+    x = turn(x, yaw=yaw, pitch=pitch)
+    distance = distance[:, None, None, None]
     # NaN takes no part in the arithmetic, or it would spread through the gradients.
     unseen = x[..., :1].isnan()
-    cos, sin, flat = turn.cos()[:, None, None], turn.sin()[:, None, None], (x - centre).masked_fill(unseen, 0.0)
+    zoom = distance / (distance - x[..., 2:].masked_fill(unseen, 0.0)).clamp(min=0.3)
+    return (x[..., :2].masked_fill(unseen, 0.0) * zoom).masked_fill(unseen, torch.nan)
+
+
+def turn(x: Tensor, *, yaw: Tensor, pitch: Tensor) -> Tensor:
+    """3D clips as a camera is turned.
+
+    Args:
+        x, yaw, pitch: as in :func:`view`.
+
+    Returns:
+        (batch, frames, 17, 3) metres from the body's centre: right, up, towards the camera.
+    """
+    # A clip whose hips are never seen keeps its own origin.
+    centre = x[:, :, _MID_HIP].nanmean(dim=1).nan_to_num()[:, None, None]
+    angle = facing(x) + yaw
+    # NaN takes no part in the arithmetic, or it would spread through the gradients.
+    unseen = x[..., :1].isnan()
+    cos, sin, flat = angle.cos()[:, None, None], angle.sin()[:, None, None], (x - centre).masked_fill(unseen, 0.0)
     right = flat[..., 0] * cos - flat[..., 2] * sin
     depth = flat[..., 0] * sin + flat[..., 2] * cos  # towards the camera
     cos, sin = pitch.cos()[:, None, None], pitch.sin()[:, None, None]
     up = flat[..., 1] * cos - depth * sin
     depth = flat[..., 1] * sin + depth * cos
-    zoom = distance[:, None, None] / (distance[:, None, None] - depth).clamp(min=0.3)
-    return torch.stack((right * zoom, up * zoom), dim=-1).masked_fill(unseen, torch.nan)
+    return torch.stack((right, up, depth), dim=-1).masked_fill(unseen, torch.nan)
 
 
 def to_body(x: Tensor) -> Tensor:
@@ -142,18 +159,37 @@ def to_bones(x: Tensor) -> Tensor:
     return bones
 
 
-def views_of(x: Tensor, yaws: Sequence[float]) -> Tensor:
+def shown(body: Tensor, stream: Stream) -> Tensor:
+    """What an encoder of a stream is shown.
+
+    Args:
+        body: (..., frames, 17, 2 | 3) body-relative, as :func:`to_body` gives; 3 channels for a stream in 3D.
+
+    Returns:
+        The same shape; for a stream in 3D (..., frames, 17, 6), the velocities of the joints in body sizes per quarter
+        of the clip.
+    """
+    seen = to_bones(body) if stream.startswith("bone") else body
+    if not sees_depth(stream):
+        return seen
+    moved = (body[..., 1:, :, :] - body[..., :-1, :, :]) * (body.shape[-3] / 4)
+    return torch.cat((seen, torch.cat((moved, moved[..., -1:, :, :]), dim=-3)), dim=-1)
+
+
+def views_of(x: Tensor, yaws: Sequence[float], *, depth: bool = False) -> Tensor:
     """3D clips from several cameras at a usual height and distance.
 
     Args:
         x: (batch, frames, 17, 3).
         yaws: degrees, as in :func:`view`.
+        depth: keep it, and see all depths alike.
 
     Returns:
-        (len(yaws), batch, frames, 17, 2).
+        (len(yaws), batch, frames, 17, 2), or 3 channels with depth.
     """
     count = x.shape[0]  # len() would fix the number in an export
     yaw = x.new_tensor([math.radians(degrees) for degrees in yaws])[:, None].expand(-1, count).flatten()
     full = torch.ones_like(yaw)
-    seen = view(x.repeat(len(yaws), 1, 1, 1), yaw=yaw, pitch=full * 0.1, distance=full * 4.0)
+    x, pitch = x.repeat(len(yaws), 1, 1, 1), full * 0.1
+    seen = turn(x, yaw=yaw, pitch=pitch) if depth else view(x, yaw=yaw, pitch=pitch, distance=full * 4.0)
     return seen.unflatten(0, (len(yaws), count))
