@@ -23,6 +23,7 @@ from tmor.posecap.captions import describe
 from tmor.skeleton.formats import write_packed, write_tracks
 from tmor.skeleton.layouts import LAYOUTS
 from tmor.skeleton.sample import sample_track
+from tmor.skeleton.tracks import Track
 
 
 @pytest.fixture
@@ -210,6 +211,19 @@ def test_fine_tuned_models_predict_without_labels(run, packed, poses, tmp_path):
     assert set(json.loads(out)["tracks"][0]["probabilities"]) == {"squat", "clap", "kick"}
     code, out, err = run("predict", poses, "--model", tuned, "--labels", "squat, clap")
     assert (code, out, err) == (2, "", f"error: {NO_TEXT}; without labels it names its own 3 classes")
+
+
+def test_a_model_fine_tuned_in_3d_predicts_in_3d_alone(run, packed, poses, tmp_path):
+    tuned, flat = tmp_path / "deep.safetensors", tmp_path / "flat.npz"
+    options = ("--part", "is_train", "--stream", "bone-3d", "--epochs", "1")
+    code, _, err = run("finetune", packed, "-o", tuned, *options)
+    assert code == 0, err
+    code, out, _ = run("predict", poses, "--model", tuned, "--json")
+    assert (code, len(json.loads(out)["tracks"])) == (0, 2)
+    walk = sample_track("walk")
+    write_tracks(flat, [Track(walk.keypoints[..., :2], walk.layout, walk.fps)])
+    code, out, err = run("predict", flat, "--model", tuned)
+    assert (code, out, err) == (2, "", "error: model 'tmor-small' sees movements in 3D; this one is in 2D")
 
 
 @pytest.mark.parametrize("name", ["mine.txt", "labels.CSV", "poses.npz", "walk.md"])

@@ -265,7 +265,10 @@ def test_a_teacher_tells_of_each_clip_and_of_its_mirror_image(data: Path, teache
     rows = teacher_embeddings([model], finer)
     assert (rows * found).sum(dim=1).min() > 0.97
     bones = Model(replace(model.spec, stream="bone"))
-    message = "model 'big' sees 17 bones in 2 channels; to be distilled from, a model must see 17 joints in 2 channels"
+    message = (
+        "model 'big' sees 17 joints in 2 channels, stream bone; to be distilled from, a model must see 17 joints in 2 "
+        "channels, stream joint"
+    )
     with pytest.raises(TmorError, match=f"^{message}$"):
         check_input(bones)
 

@@ -424,6 +424,11 @@ def test_load_says_what_is_wrong(tmp_path, model):
     save_file({"x": torch.zeros(1)}, path, {"tmor": '{"kind": "model"}'})
     with pytest.raises(CheckpointError, match="the description of the model is not valid: 'spec'"):
         load_model(path)
+    object.__setattr__(model.spec, "stream", "bones")  # as a file from elsewhere may have it
+    save_model(model, path)
+    expected = "not valid: stream is 'bones'; expected one of joint, bone, joint-3d, bone-3d$"
+    with pytest.raises(CheckpointError, match=expected):
+        load_model(path)
 
 
 @pytest.mark.parametrize(

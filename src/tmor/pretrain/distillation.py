@@ -54,8 +54,8 @@ def check_input(teacher: Model) -> None:
     spec = teacher.spec
     if (spec.channels, spec.joints, spec.stream) != (2, len(UNIK17), "joint"):
         raise TmorError(
-            f"model '{spec.name}' sees {spec.joints} {spec.stream}s in {spec.channels} channels; "
-            f"to be distilled from, a model must see {len(UNIK17)} joints in 2 channels"
+            f"model '{spec.name}' sees {spec.joints} joints in {spec.channels} channels, stream {spec.stream}; "
+            f"to be distilled from, a model must see {len(UNIK17)} joints in 2 channels, stream joint"
         )
 
 
