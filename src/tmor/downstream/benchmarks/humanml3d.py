@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import re
-import tokenize
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ from tmor.downstream.benchmarks.protocol import (
 )
 from tmor.errors import FormatError
 from tmor.skeleton.formats import PackedSet
-from tmor.skeleton.formats.files import read_bytes, read_text
+from tmor.skeleton.formats.files import DAMAGED, read_bytes, read_text
 from tmor.skeleton.layouts import LAYOUTS
 from tmor.skeleton.tracks import Track
 
@@ -93,16 +92,7 @@ def _points(path: Path) -> np.ndarray:
     try:
         # Mapped, not loaded: a header that promises more than the file holds must not take memory.
         points = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        OSError,
-        EOFError,
-        SyntaxError,
-        tokenize.TokenError,
-        MemoryError,
-    ) as error:
+    except DAMAGED as error:
         raise FormatError(f"{path}: can't be read: {error}") from error
     joints = len(LAYOUTS["smpl22"])
     if points.dtype.kind != "f" or points.ndim != 3 or points.shape[1:] != (joints, 3):

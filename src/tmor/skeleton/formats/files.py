@@ -23,11 +23,11 @@ _log = logging.getLogger("tmor")
 _SLOWEST_FPS, _FASTEST_FPS = 0.2, 1000.0  # 0.04 are seconds per frame
 
 _MOST_UNPACKED, _MOST_TIMES = 2**30, 50
-# What archives and headers of arrays raise that are damaged; some of it numpy lets through from its parser.
-_DAMAGED = (
+DAMAGED = (
     *(ValueError, OSError, EOFError, MemoryError, RuntimeError, OverflowError, SyntaxError, LookupError, TypeError),
     *(TokenError, LZMAError, zipfile.BadZipFile, zlib.error),
 )
+"""What archives and headers of arrays raise that are damaged; some of it numpy lets through from its parser."""
 
 
 def readable(name: str) -> str:
@@ -139,7 +139,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                     raise FormatError(f"{path}: member '{name}' is not an array")
                 _check_text(path, name, array)
                 arrays[name] = array
-    except _DAMAGED as error:
+    except DAMAGED as error:
         where = "" if name is None else f"array '{name}' "
         raise FormatError(f"{path}: {where}can't be read: {error}") from error
     return arrays
@@ -159,7 +159,7 @@ def unpacked_bytes(path: Path) -> int:
     try:
         with zipfile.ZipFile(path) as archive:
             return _unpacked(archive)
-    except _DAMAGED:
+    except DAMAGED:
         return 0
 
 
@@ -172,7 +172,7 @@ def array_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except _DAMAGED:
+    except DAMAGED:
         return []
 
 
