@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from tmor.model.checkpoint import save_model
+from tmor.errors import TmorError
+from tmor.model.checkpoint import load_model, save_model
 from tmor.model.model import Model, ModelSpec
 from tmor.model.unik import UnikShape
 from tmor.posecap.captions import describe
+from tmor.serve.stream import Stream
 from tmor.skeleton.formats import write_packed, write_tracks
 from tmor.skeleton.layouts import LAYOUTS
 from tmor.skeleton.sample import sample_track
@@ -223,7 +225,13 @@ def test_a_model_fine_tuned_in_3d_predicts_in_3d_alone(run, packed, poses, tmp_p
     walk = sample_track("walk")
     write_tracks(flat, [Track(walk.keypoints[..., :2], walk.layout, walk.fps)])
     code, out, err = run("predict", flat, "--model", tuned)
-    assert (code, out, err) == (2, "", "error: model 'tmor-small' sees movements in 3D; this one is in 2D")
+    message = "error: model 'tmor-small' sees movements in 3D; this one is in 2D"
+    assert (code, out, err) == (2, "", message)
+    # Of videos there are pictures alone; it is said before anybody is looked for.
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(12))
+    assert run("predict", tmp_path / "clip.mp4", "--model", tuned) == (2, "", message)
+    with pytest.raises(TmorError, match=message.removeprefix("error: ")):
+        Stream(load_model(tuned), "coco17", 2, 30.0, None)
 
 
 @pytest.mark.parametrize("name", ["mine.txt", "labels.CSV", "poses.npz", "walk.md"])

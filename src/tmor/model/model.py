@@ -19,7 +19,7 @@ from tmor.model.projection import ProjectionHead
 from tmor.model.segments import Segment, find_segments, rate_of, windows_of
 from tmor.model.unik import UNIK, UnikShape
 from tmor.posecap.captions import by_plain_label, describe
-from tmor.skeleton.canonical import STREAMS, Stream, check_depth, sees_depth
+from tmor.skeleton.canonical import STREAMS, Stream, check_dims, sees_depth
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.normalize import prepare, shown, stretch, to_body, views_of
 from tmor.skeleton.tracks import UNKNOWN_FPS, Track, check_tracks
@@ -485,6 +485,13 @@ class Model(nn.Module):
                 f"come as {UNIK17.name} with {len(UNIK17)}: give your own arrays to its encoder"
             )
 
+    def check_dims(self, dims: int) -> None:
+        """
+        Raises:
+            TmorError: the model sees movements in 3D alone, and ``dims`` is 2.
+        """
+        check_dims(dims, self.spec.name, sees_depth=sees_depth(self.spec.stream))
+
     def _prepared(self, track: Track) -> np.ndarray:
         self.check_joints()
         return prepare(track, fps=self.spec.fps)
@@ -492,8 +499,8 @@ class Model(nn.Module):
     def _views(self, clips: Tensor, dims: int) -> Tensor:
         """(clips, frames, 17, dims) as prepared -> what the encoder sees: (clips, views, frames, 17, channels)."""
         spec = self.spec
+        self.check_dims(dims)
         if sees_depth(spec.stream):
-            check_depth(dims, name=spec.name)
             views = views_of(clips, spec.views_deg, depth=True).transpose(0, 1)
         elif spec.channels == 2:
             views = views_of(clips, spec.views_deg).transpose(0, 1) if dims == 3 else clips[:, None]

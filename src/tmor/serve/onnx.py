@@ -22,7 +22,7 @@ from tmor.errors import FormatError, TmorError
 from tmor.model.answers import Labels, Matching, Prediction, check_labels, judge_by_similarity, softmax
 from tmor.model.segments import Segment, find_segments, windows_of
 from tmor.posecap.captions import plain_label
-from tmor.skeleton.canonical import check_depth, prepare
+from tmor.skeleton.canonical import check_dims, prepare
 from tmor.skeleton.formats.files import read_bytes
 from tmor.skeleton.layouts import UNIK17
 from tmor.skeleton.tracks import Track, check_tracks
@@ -114,10 +114,16 @@ class OnnxModel:
             (len(clips), features) float32.
         """
         x = np.stack(clips).astype(np.float32, copy=False)
-        if self.spec.sees_depth:
-            check_depth(x.shape[-1], name=self.spec.name)
+        self.check_dims(x.shape[-1])
         parts = [x[i : i + _BATCH] for i in range(0, len(x), _BATCH)]
         return np.concatenate([self._run("features", part, np.zeros((0, self.spec.features))) for part in parts])
+
+    def check_dims(self, dims: int) -> None:
+        """
+        Raises:
+            TmorError: the model sees movements in 3D alone, and ``dims`` is 2.
+        """
+        check_dims(dims, self.spec.name, sees_depth=self.spec.sees_depth)
 
     def unit(self, features: np.ndarray) -> np.ndarray:
         """(n, features) to compare by cosine, as :meth:`tmor.model.model.Model.unit` gives them."""

@@ -103,10 +103,12 @@ def predict_file(
         estimator: of the poses of a video (:func:`tmor.pose.load_estimator`).
 
     Raises:
-        TmorError: the file can't be read, nobody is in it, the estimator is not at hand, or the labels are not valid.
+        TmorError: the file can't be read, nobody is in it, the estimator is not at hand, or the labels are not valid;
+            the model sees 3D alone, and the file is a video.
     """
-    if is_video(path):  # a mistake in the labels is said before the long work
+    if is_video(path):  # what can't be is said before the long work
         model.judge(labels, none=none)
+        model.check_dims(2)
     return predict_tracks(model, read_people(path, estimator=estimator, progress=progress), labels, none=none)
 
 

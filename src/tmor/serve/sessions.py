@@ -402,6 +402,7 @@ class Sessions:
                 if "begins with" in str(error):
                     raise FormatError(f"{error}; or a video (MP4, MOV, AVI, MKV, WebM, MPEG)") from error
                 raise
+        self.model.check_dims(2)
         info = probe(path)
         job.duration_s = info.duration_s
         check_length(path, info.duration_s or 0.0, self.limits)

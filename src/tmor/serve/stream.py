@@ -83,7 +83,8 @@ class Stream:
 
     Raises:
         LayoutError: the layout is not known, or lacks shoulders, hips or limbs.
-        TmorError: no labels, a label twice or empty; the model can't tell them apart; dims or fps out of range.
+        TmorError: no labels, a label twice or empty; the model can't tell them apart, or sees 3D alone; dims or fps out
+            of range.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Stream:
         if fps is not None and not 1 <= fps <= _FASTEST:
             raise TmorError(f"fps is {fps}; expected 1 to {_FASTEST:g}, or None")
         model.check_joints()
+        model.check_dims(dims)
         self._model, self._layout, self._dims = model, find_layout(layout), dims
         convert(np.zeros((1, len(self._layout), dims), np.float32), self._layout, UNIK17)  # says what the layout lacks
         self.labels, self._judge = model.judge(labels, none=none)

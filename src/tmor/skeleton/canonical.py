@@ -40,14 +40,14 @@ def sees_depth(stream: Stream) -> bool:
     return stream.endswith("-3d")
 
 
-def check_depth(dims: int, *, name: str) -> None:
-    """What a model that sees 3D is shown, checked.
+def check_dims(dims: int, model: str, *, sees_depth: bool) -> None:
+    """Movements in 2D, or 3D, for the model of that name.
 
     Raises:
-        TmorError: it is in 2D.
+        TmorError: it sees 3D alone, and they are in 2D.
     """
-    if dims != 3:
-        raise TmorError(f"model '{name}' sees movements in 3D; this one is in {dims}D")
+    if sees_depth and dims != 3:
+        raise TmorError(f"model '{model}' sees movements in 3D; this one is in {dims}D")
 
 
 def prepare(track: Track, *, fps: float) -> np.ndarray:
