@@ -429,6 +429,10 @@ def test_load_says_what_is_wrong(tmp_path, model):
     expected = "not valid: stream is 'bones'; expected one of joint, bone, joint-3d, bone-3d$"
     with pytest.raises(CheckpointError, match=expected):
         load_model(path)
+    object.__setattr__(model.spec, "stream", "bone-3d")
+    save_model(model, path)
+    with pytest.raises(CheckpointError, match=r"not valid: stream bone-3d has 2 channels; expected 6$"):
+        load_model(path)
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,9 @@ def fine_tune(
 
     Args:
         model: where to start from; it is left as it is.
-        stream: what the encoder is shown; several are fused late, by the mean of their probabilities. Where it is not
-            what ``model`` is shown, all that multiplies coordinates starts anew, and nothing is probed or learns more
-            slowly than the rest.
+        stream: what the encoder is shown; several are fused late, by the mean of their probabilities. Where it
+            is in 3D and that of ``model`` is not (or the other way round), all that multiplies coordinates starts anew,
+            and nothing is probed or learns more slowly than the rest.
         learning_rate: of the head, falling as a cosine; each block of the encoder, going down, learns at
             ``layer_decay`` times the rate of the one above it.
         probe: the head starts as a linear probe of the encoder as it is, so that the encoder need not follow a head

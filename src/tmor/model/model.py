@@ -82,6 +82,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.stream not in STREAMS:
             raise ValueError(f"stream is {self.stream!r}; expected one of {', '.join(STREAMS)}")
+        if sees_depth(self.stream) and self.channels != 6:
+            raise ValueError(f"stream {self.stream} has {self.channels} channels; expected 6")
 
     @property
     def longest_frames(self) -> int:
