@@ -201,7 +201,7 @@ class Model(nn.Module):
         for first in range(0, len(starts), _BATCH):
             part = starts[first : first + _BATCH]
             rows = np.minimum(np.array(part)[:, None] + np.arange(size), len(x) - 1)
-            clips = self._views(torch.from_numpy(x[rows]), track.dims)
+            clips = self._views(torch.from_numpy(x[rows]))
             with torch.inference_mode():
                 found = self.encoder.frames(self.alone(clips.flatten(0, 1)))
             found = found.unflatten(0, clips.shape[:2]).mean(dim=1)
@@ -474,7 +474,7 @@ class Model(nn.Module):
     def _seen(self, clips: Sequence[np.ndarray]) -> Tensor:
         """Prepared (frames, 17, dims) each -> (clips, views, frames, 17, channels)."""
         x = torch.from_numpy(np.stack([stretch(clip, self.spec.clip_frames) for clip in clips]))
-        return self._views(x, x.shape[-1])
+        return self._views(x)
 
     def check_joints(self) -> None:
         """
@@ -498,17 +498,10 @@ class Model(nn.Module):
         self.check_joints()
         return prepare(track, fps=self.spec.fps)
 
-    def _views(self, clips: Tensor, dims: int) -> Tensor:
-        """(clips, frames, 17, dims) as prepared -> what the encoder sees: (clips, views, frames, 17, channels)."""
-        spec = self.spec
-        self.check_dims(dims)
-        if sees_depth(spec.stream):
-            views = views_of(clips, spec.views_deg, depth=True).transpose(0, 1)
-        elif spec.channels == 2:
-            views = views_of(clips, spec.views_deg).transpose(0, 1) if dims == 3 else clips[:, None]
-        else:
-            views = clips[:, None] if dims == 3 else F.pad(clips, (0, 1))[:, None]
-        return shown(to_body(views), spec.stream)
+    def _views(self, clips: Tensor) -> Tensor:
+        """(clips, frames, 17, 2 | 3) as prepared -> what the encoder sees: (clips, views, frames, 17, channels)."""
+        self.check_dims(clips.shape[-1])
+        return shown(to_body(camera_views(clips, self.spec)), self.spec.stream)
 
     def _encode(self, clips: Sequence[Tensor]) -> Tensor:
         """Each (clips, views, frames, joints, channels) -> all of their clips one after the other, (clips,
@@ -523,6 +516,21 @@ class Model(nn.Module):
                 row.unflatten(0, part.shape[:2]).mean(dim=1) for row, part in zip(rows.split(sizes), clips, strict=True)
             ]
             return torch.cat(parts)
+
+
+def camera_views(clips: Tensor, spec: ModelSpec) -> Tensor:
+    """Clips as cameras see them: 3D ones from several sides, unless the encoder takes 3D as it is (``channels`` is 3).
+
+    Args:
+        clips: (clips, frames, 17, 2 | 3) as prepared; 3D for a stream in 3D.
+
+    Returns:
+        (clips, views, frames, 17, 2), or 3 coordinates where the encoder sees 3D.
+    """
+    in_3d = clips.shape[-1] == 3
+    if in_3d and spec.channels != 3:
+        return views_of(clips, spec.views_deg, depth=sees_depth(spec.stream)).transpose(0, 1)
+    return (clips if in_3d or spec.channels == 2 else F.pad(clips, (0, 1)))[:, None]
 
 
 def meet(projected: Tensor, own: Tensor, middle: Tensor) -> Tensor:

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from tmor.errors import TmorError
 from tmor.model.answers import Labels, described_labels
-from tmor.model.model import Model, ModelSpec, meet
+from tmor.model.model import Model, ModelSpec, camera_views, meet
 from tmor.model.unik import UNIK
 from tmor.serve.onnx import FORMAT, JOINTS, KEY, pack_array
 from tmor.skeleton.canonical import prepare, sees_depth, stretch
 from tmor.skeleton.formats.files import write_whole
 from tmor.skeleton.layouts import UNIK17
-from tmor.skeleton.normalize import shown, to_body, views_of
+from tmor.skeleton.normalize import shown, to_body
 from tmor.skeleton.sample import sample_set
 
 if TYPE_CHECKING:
@@ -99,11 +99,10 @@ def _views(spec: ModelSpec) -> ModelProto | None:
     3D as it is."""
     if spec.channels == 3:
         return None
-    depth = sees_depth(spec.stream)
 
     class Views(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return views_of(x, spec.views_deg, depth=depth).transpose(0, 1)
+            return camera_views(x, spec)
 
     example = torch.randn(3, spec.clip_frames, JOINTS, 3)
     return _converted(Views(), {"stretched": (example, ("clips",))}, ["views"])
@@ -358,6 +357,4 @@ def _sample_views(spec: ModelSpec) -> Iterator[np.ndarray]:
     """The embedded sample motions, one after the other, as the trunk takes them."""
     for _, track in sample_set():
         clip = torch.from_numpy(stretch(prepare(track, fps=spec.fps), spec.clip_frames))[None]
-        depth = sees_depth(spec.stream)
-        views = clip[None] if spec.channels == 3 else views_of(clip, spec.views_deg, depth=depth).transpose(0, 1)
-        yield views.numpy()
+        yield camera_views(clip, spec).numpy()

@@ -64,10 +64,7 @@ def view(x: Tensor, *, yaw: Tensor, pitch: Tensor, distance: Tensor) -> Tensor:
     """
     x = turn(x, yaw=yaw, pitch=pitch)
     distance = distance[:, None, None, None]
-    # NaN takes no part in the arithmetic, or it would spread through the gradients.
-    unseen = x[..., :1].isnan()
-    zoom = distance / (distance - x[..., 2:].masked_fill(unseen, 0.0)).clamp(min=0.3)
-    return (x[..., :2].masked_fill(unseen, 0.0) * zoom).masked_fill(unseen, torch.nan)
+    return x[..., :2] * (distance / (distance - x[..., 2:]).clamp(min=0.3))
 
 
 def turn(x: Tensor, *, yaw: Tensor, pitch: Tensor) -> Tensor:
